@@ -1,1 +1,79 @@
-export {};
+export type { DType, TypedArray } from "./dtype.ts";
+export { TensorError } from "./errors.ts";
+export { data, item, toArray } from "./fluent.ts";
+export * from "./ops/compare.ts";
+export {
+  arange,
+  eye,
+  full,
+  linspace,
+  type Nested,
+  ones,
+  onesLike,
+  scalar,
+  type TensorLike,
+  tensor,
+  zeros,
+  zerosLike,
+} from "./ops/create.ts";
+export {
+  abs,
+  add,
+  ceil,
+  cos,
+  div,
+  erf,
+  exp,
+  floor,
+  log,
+  maximum,
+  minimum,
+  mod,
+  mul,
+  neg,
+  pow,
+  reciprocal,
+  relu,
+  round,
+  sigmoid,
+  sign,
+  sin,
+  softplus,
+  sqrt,
+  sub,
+  tanh,
+} from "./ops/elementwise.ts";
+export { stopGradient } from "./ops/identity.ts";
+export * from "./ops/indexing.ts";
+export * from "./ops/matmul.ts";
+export * from "./ops/reduce.ts";
+export {
+  broadcastTo,
+  concat,
+  expandDims,
+  flip,
+  matrixTranspose,
+  moveAxis,
+  pad,
+  reshape,
+  roll,
+  type SliceSpec,
+  slice,
+  split,
+  squeeze,
+  stack,
+  tile,
+  transpose,
+} from "./ops/shape.ts";
+export * from "./ops/softmax.ts";
+export * from "./ops/special.ts";
+export * as random from "./random/index.ts";
+export { debugNans } from "./runtime/debug.ts";
+export { evaluate } from "./runtime/evaluate.ts";
+export type { SessionOptions } from "./runtime/runtime.ts";
+export type { Shape } from "./shape.ts";
+export { Tensor } from "./tensor.ts";
+export { grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./transforms/grad.ts";
+export { type JitFunction, type JitOptions, jit } from "./transforms/jit.ts";
+export { type VmapOptions, vmap } from "./transforms/vmap.ts";
+export { type Tree, treeLeaves, treeMap } from "./tree.ts";

@@ -1,0 +1,13 @@
+import type * as Ort from "onnxruntime-common";
+
+export interface OrtModule {
+  readonly InferenceSession: typeof Ort.InferenceSession;
+  readonly Tensor: typeof Ort.Tensor;
+  readonly defaultProviders: readonly string[];
+}
+
+/** ONNX Runtime's native library. */
+export async function loadOrt(): Promise<OrtModule> {
+  const { default: ort } = await import("onnxruntime-node");
+  return { InferenceSession: ort.InferenceSession, Tensor: ort.Tensor, defaultProviders: ["cpu"] };
+}
