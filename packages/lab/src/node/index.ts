@@ -1,0 +1,5 @@
+export { serverDrawing, toPng } from "./drawing.ts";
+export { codeVersion, thisEnvironment } from "./environment.ts";
+export { fileStore, readResults, writeAtomically, writeResults } from "./files.ts";
+export { type ReproductionOptions, reproductionFiles, runReproduction } from "./reproduction.ts";
+export { type ThreadPool, threadPool } from "./threads.ts";

@@ -1,0 +1,197 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { AnyExperiment } from "@prior-art/toolkit/experiment";
+import { JSDOM } from "jsdom";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import failing from "../fixtures/failing.ts";
+import slow from "../fixtures/slow.ts";
+import toy from "../fixtures/toy.ts";
+import type { LabEvent } from "../reproduce.ts";
+import type { Results } from "../results.ts";
+import { readResults, reproductionFiles, runReproduction, threadPool, writeAtomically } from "./index.ts";
+
+let dataFolder: string;
+beforeEach(async () => {
+  dataFolder = await mkdtemp(join(tmpdir(), "prior-art-lab-"));
+});
+afterEach(() => rm(dataFolder, { recursive: true, force: true }));
+
+const built = (name: string) => new URL(`../../dist/fixtures/${name}.js`, import.meta.url);
+const paper = {
+  title: `Descent & "Momentum" <script>alert(1)</script>`,
+  authors: ["A. <b>Uthor</b>"],
+  year: 2020,
+  summary: "Rolls </p><img src=x onerror=alert(1)> down.",
+  arxiv: `"><script>alert(1)</script>`,
+};
+
+async function run(
+  name: string,
+  experiment: AnyExperiment,
+  change: {
+    workers?: number;
+    mode?: "full" | "quick";
+    signal?: AbortSignal;
+    onEvent?: (event: LabEvent) => void;
+  } = {},
+): Promise<{ results: Results; corrupted: string[] }> {
+  const { workers = 2, ...rest } = change;
+  const pool = threadPool(workers);
+  const corrupted: string[] = [];
+  try {
+    const results = await runReproduction({
+      slug: name,
+      paper,
+      experiment,
+      moduleUrl: built(name).href,
+      mode: "full",
+      pool,
+      dataFolder,
+      onCorrupted: (path) => corrupted.push(path),
+      ...rest,
+    });
+    return { results, corrupted };
+  } finally {
+    await pool.close();
+  }
+}
+
+const numbersOf = (results: Results) => ({
+  claims: results.claims,
+  units: results.units.map(({ seconds, ...unit }) => unit),
+  tuning: results.tuning,
+});
+
+describe("on worker threads", () => {
+  test("the same seeds give the same numbers whatever the number of workers", async () => {
+    const one = await run("toy", toy, { workers: 1 });
+    await rm(dataFolder, { recursive: true });
+    const three = await run("toy", toy, { workers: 3 });
+    expect(numbersOf(three.results)).toEqual(numbersOf(one.results));
+  });
+
+  test("results, figure and report are written, and read back as they were", async () => {
+    const { results } = await run("toy", toy);
+    const files = reproductionFiles(dataFolder, "toy", "full");
+    expect(await readResults(files.results)).toEqual(results);
+    expect((await readdir(files.folder)).sort()).toEqual([
+      "figure.png",
+      "figure.svg",
+      "report.html",
+      "results.json",
+    ]);
+    expect([...(await readFile(files.png)).subarray(0, 4)]).toEqual([0x89, 0x50, 0x4e, 0x47]);
+  });
+
+  test("a failing unit names its arm, seed and settings", async () => {
+    await expect(run("failing", failing)).rejects.toThrow(
+      /only, seed 1, width=4: shapes \[3\] and \[4\] do not match/,
+    );
+  });
+
+  test("cancelling ends units that are running in threads", async () => {
+    const cancel = new AbortController();
+    const onEvent = (event: LabEvent) => event.type === "progress" && cancel.abort(new Error("enough"));
+    const cancelled = run("slow", slow, { mode: "quick", signal: cancel.signal, onEvent });
+    await expect(cancelled).rejects.toThrow("enough");
+    await expect(readdir(join(dataFolder, "units"))).rejects.toThrow(/ENOENT/);
+  });
+
+  test("killed in the middle, it resumes without running a finished unit again", async () => {
+    const child = start();
+    const first: string[] = [];
+    for await (const line of createInterface({ input: child.stdout! })) {
+      if (first.push(line) === 3) child.kill("SIGKILL");
+    }
+    const before = first.filter((line) => line.startsWith("ran"));
+    expect(before.length).toBeGreaterThanOrEqual(3);
+    expect(before.length).toBeLessThan(12);
+    expect(await readResults(reproductionFiles(dataFolder, "slow", "full").results)).toBeUndefined();
+
+    const second: string[] = [];
+    for await (const line of createInterface({ input: start().stdout! })) second.push(line);
+    const stored = second.filter((line) => line.startsWith("stored")).map((line) => line.split(" ")[1]);
+    const ran = second.filter((line) => line.startsWith("ran")).map((line) => line.split(" ")[1]);
+    expect(stored).toEqual(expect.arrayContaining(before.map((line) => line.split(" ")[1])));
+    expect([...stored, ...ran].map(Number).sort((a, b) => a - b)).toEqual([...Array(12).keys()]);
+    expect(second.join()).not.toMatch(/corrupted/);
+    const resumed = await readResults(reproductionFiles(dataFolder, "slow", "full").results);
+    await rm(dataFolder, { recursive: true });
+    expect(numbersOf(resumed!)).toEqual(numbersOf((await run("slow", slow)).results));
+  });
+
+  function start(): ChildProcess {
+    return spawn(process.execPath, [fileURLToPath(built("killed")), dataFolder], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+  }
+});
+
+describe("files", () => {
+  test("a corrupted unit file is named and made again", async () => {
+    const { results } = await run("toy", toy);
+    const [version] = await readdir(join(dataFolder, "units", "toy"));
+    const folder = join(dataFolder, "units", "toy", version!);
+    const [one, other, ...rest] = (await readdir(folder)).sort();
+    await writeFile(join(folder, one!), "{ half a fi");
+    await writeFile(join(folder, other!), await readFile(join(folder, rest[0]!)));
+    const again = await run("toy", toy);
+    expect(again.corrupted.sort()).toEqual([join(folder, one!), join(folder, other!)].sort());
+    expect(numbersOf(again.results)).toEqual(numbersOf(results));
+    expect((await run("toy", toy)).corrupted).toEqual([]);
+  });
+
+  test("a corrupted results file is named with its field", async () => {
+    await run("toy", toy, { mode: "quick" });
+    const { results: path } = reproductionFiles(dataFolder, "toy", "quick");
+    await writeFile(path, (await readFile(path, "utf8")).replace('"format": 1', '"format": 7'));
+    await expect(readResults(path)).rejects.toThrow(`${path}: format`);
+    await run("toy", toy, { mode: "quick" });
+    expect((await readResults(path))!.format).toBe(1);
+  });
+
+  test("a write that fails leaves the old file and no litter", async () => {
+    const path = join(dataFolder, "results.json");
+    await writeAtomically(path, "old");
+    const unreadable = { toString: () => { throw new Error("no"); } } as unknown as string; // biome-ignore format: one odd value
+    await expect(writeAtomically(path, unreadable)).rejects.toThrow();
+    expect(await readFile(path, "utf8")).toBe("old");
+    expect(await readdir(dataFolder)).toEqual(["results.json"]);
+  });
+});
+
+describe("figure and report", () => {
+  test("the figure is one well-formed SVG with its panel's title and legend", async () => {
+    await run("toy", toy, { mode: "quick" });
+    const svg = await readFile(reproductionFiles(dataFolder, "toy", "quick").svg, "utf8");
+    const { document } = new JSDOM(svg, { contentType: "image/svg+xml" }).window;
+    expect(document.documentElement.localName).toBe("svg");
+    const texts = [...document.querySelectorAll("text")].map((node) => node.textContent);
+    expect(texts).toEqual(expect.arrayContaining(["Final loss", "momentum", "plain", "reckless"]));
+    expect(document.querySelectorAll("circle").length).toBe(3 + 3 + 2);
+  });
+
+  test("an experiment without a figure gets its metrics as dots", async () => {
+    await run("slow", slow);
+    const svg = await readFile(reproductionFiles(dataFolder, "slow", "full").svg, "utf8");
+    expect(svg.match(/<circle/g)).toHaveLength(12);
+  });
+
+  test("the report runs no foreign markup and shows every claim and seed", async () => {
+    const { results } = await run("toy", toy, { mode: "quick" });
+    const html = await readFile(reproductionFiles(dataFolder, "toy", "quick").report, "utf8");
+    const { document } = new JSDOM(html).window;
+    expect(document.querySelectorAll("script, img, b, iframe").length).toBe(0);
+    expect(document.title).toBe(paper.title);
+    expect(document.body.textContent).toContain(paper.summary);
+    expect(document.querySelector("figure svg")).not.toBeNull();
+    const [claims, seeds] = [...document.querySelectorAll("tbody")];
+    expect(claims!.rows.length).toBe(results.claims.length);
+    expect(seeds!.rows.length).toBe(results.units.length);
+    expect(seeds!.textContent).toContain("diverged: the position left the plot at step 1 (stepSize=0.01");
+  });
+});
