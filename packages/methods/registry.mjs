@@ -1,0 +1,64 @@
+/**
+ * Writes src/registry.generated.ts from the folders under src, so that adding a paper means adding one folder.
+ * Part of `npm run build`; exits 1 naming the file when a paper.json is not JSON or lies in the wrong folder.
+ */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const source = join(import.meta.dirname, "src");
+const target = join(source, "registry.generated.ts");
+const foldersIn = (folder) =>
+  readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
+
+const rooms = [];
+const tasks = [];
+for (const family of foldersIn(source)) {
+  if (existsSync(join(source, family, "task.ts"))) tasks.push(family);
+  for (const slug of foldersIn(join(source, family))) {
+    const folder = join(source, family, slug);
+    const path = join(folder, "paper.json");
+    if (!existsSync(path)) continue;
+    const has = (name) => existsSync(join(folder, name));
+    rooms.push({
+      paper: readPaper(path, family, slug),
+      method: has("method.ts"),
+      experiment: has("experiment.ts"),
+    });
+  }
+}
+
+const entries = rooms.map(({ paper, method, experiment }) => {
+  const load = experiment ? `() => import("./${paper.family}/${paper.slug}/experiment.ts")` : "null";
+  return `  { paper: ${JSON.stringify(paper)}, hasMethod: ${method}, loadExperiment: ${load} },\n`;
+});
+const taskEntries = tasks.map((family) => `  "${family}": () => import("./${family}/task.ts"),\n`);
+const text = `import type { FamilyTasks, Room } from "./rooms.ts";
+
+export const rooms: readonly Room[] = [
+${entries.join("")}];
+
+export const tasks: FamilyTasks = {
+${taskEntries.join("")}};
+`;
+if (!existsSync(target) || readFileSync(target, "utf8") !== text) writeFileSync(target, text);
+
+function readPaper(path, family, slug) {
+  let paper;
+  try {
+    paper = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    fail(`${path}: ${error.message}`);
+  }
+  if (paper.family !== family || paper.slug !== slug) {
+    fail(`${path}: says ${paper.family}/${paper.slug}, but its folder is ${family}/${slug}`);
+  }
+  return paper;
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
