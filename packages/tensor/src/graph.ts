@@ -1,12 +1,12 @@
 import { TensorError } from "./errors.ts";
 import {
   type Aval,
+  concreteScalar,
   constantPrimitive,
   idMark,
   isPlaceholder,
   Node,
   placeholder,
-  concreteScalar,
   type Tensor,
 } from "./tensor.ts";
 
@@ -89,7 +89,9 @@ export function closeOver(
   const bodyNodes =
     since === undefined
       ? dependents(outputs, sources)
-      : reachable(outputs, (t) => sources.has(t) || t.node.id < since).filter((n) => n.inputs.length > 0);
+      : reachable(outputs, (t) => sources.has(t) || t.node.id < since || isHostOnly(t)).filter(
+          (n) => n.inputs.length > 0,
+        );
   for (const node of bodyNodes) for (const t of node.outputs) inside.add(t);
   const captured = new Map<Tensor, Tensor>();
   const capture = (t: Tensor): Tensor => {
@@ -113,6 +115,9 @@ export function closeOver(
     captured: [...captured.keys()],
   };
 }
+
+/** Random draws are made on the host, before any branch is taken. */
+const isHostOnly = (t: Tensor): boolean => t.dtype === "key" || t.node.primitive.name === "random draw";
 
 /** Scalar constants are copied into bodies, where they can be folded, rather than passed to them. */
 const isInlined = (t: Tensor): boolean =>

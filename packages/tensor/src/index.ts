@@ -1,3 +1,6 @@
+export { cond } from "./control/cond.ts";
+export { type ScanOptions, scan } from "./control/scan.ts";
+export { whileLoop } from "./control/while.ts";
 export type { DType, TypedArray } from "./dtype.ts";
 export { TensorError } from "./errors.ts";
 export { data, item, toArray } from "./fluent.ts";
@@ -73,6 +76,7 @@ export { evaluate } from "./runtime/evaluate.ts";
 export type { SessionOptions } from "./runtime/runtime.ts";
 export type { Shape } from "./shape.ts";
 export { Tensor } from "./tensor.ts";
+export { type CustomRule, customVjp } from "./transforms/custom.ts";
 export { grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./transforms/grad.ts";
 export { type JitFunction, type JitOptions, jit } from "./transforms/jit.ts";
 export { type VmapOptions, vmap } from "./transforms/vmap.ts";

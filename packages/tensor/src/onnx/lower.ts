@@ -1,7 +1,14 @@
 import { type DType, type TypedArray, toTypedArray } from "../dtype.ts";
 import { type Graph, reachable } from "../graph.ts";
 import type { Shape } from "../shape.ts";
-import { type ConstantAttrs, constantPrimitive, isPlaceholder, type Node, type Tensor } from "../tensor.ts";
+import {
+  type ConstantAttrs,
+  constantPrimitive,
+  isPlaceholder,
+  type Node,
+  placeholder,
+  type Tensor,
+} from "../tensor.ts";
 import {
   type Attribute,
   type ElementType,
@@ -24,16 +31,23 @@ interface Emitted {
   readonly outputs: readonly string[];
 }
 
+/** One tensor for all that are the same output of the same node, as computed tensors that share a constant are. */
+const canonical = (t: Tensor): Tensor => t.node.outputs[t.index]!;
+
 /** Names of one graph or subgraph; lookups fall through to the graphs around it. */
 class Scope {
-  readonly names = new Map<Tensor, string>();
+  private readonly names = new Map<Tensor, string>();
   readonly emitted: Emitted[] = [];
   /** Outputs by operation, inputs and attributes: the same node is never emitted twice. */
   readonly known = new Map<string, readonly string[]>();
   constructor(readonly parent: Scope | undefined) {}
 
   nameOf(t: Tensor): string | undefined {
-    return this.names.get(t) ?? this.parent?.nameOf(t);
+    return this.names.get(canonical(t)) ?? this.parent?.nameOf(t);
+  }
+
+  bind(t: Tensor, name: string): void {
+    this.names.set(canonical(t), name);
   }
 
   lookup(key: string): readonly string[] | undefined {
@@ -61,10 +75,11 @@ export class LowerContext {
   private counter = 0;
   private readonly initializers: Message[] = [];
   private readonly literals = new Map<string, string>();
-  /** Constants to be fed at every run instead of being stored in the model. */
+  /** Constants that were met and are to be fed at every run, by input name. */
   readonly fed = new Map<Node, string>();
 
-  constructor(private readonly feedConstants: boolean) {}
+  /** @param fedConstants Constants to be inputs of the model instead of stored in it. */
+  constructor(private readonly fedConstants: ReadonlySet<Node>) {}
 
   private fresh(): string {
     return `v${this.counter++}`;
@@ -145,13 +160,13 @@ export class LowerContext {
   }
 
   bind(t: Tensor, name: string): void {
-    this.scope.names.set(t, name);
+    this.scope.bind(t, name);
   }
 
   private lowerNode(node: Node): void {
     const outputs = this.namesFor(node);
     node.outputs.forEach((t, i) => {
-      this.scope.names.set(t, outputs[i]!);
+      this.scope.bind(t, outputs[i]!);
     });
   }
 
@@ -162,7 +177,13 @@ export class LowerContext {
     const inputs = node.inputs.map((t) => this.name(t));
     const lowered = node.primitive.lower?.(this, inputs, node);
     if (lowered !== undefined) return lowered;
-    const expanded = node.primitive.expand?.(node.inputs, node.attrs);
+    // Stand-ins, so that an expansion can't depend on the values of constants that are fed.
+    const standIns = node.inputs.map((t, i) => {
+      const p = placeholder(t, "lowering");
+      this.scope.bind(p, inputs[i]!);
+      return p;
+    });
+    const expanded = node.primitive.expand?.(standIns, node.attrs);
     if (expanded === undefined)
       throw new Error(`${node.primitive.name} has no lowering for ${node.inputs.map(String).join(", ")}`);
     return expanded.map((t) => this.name(t));
@@ -171,7 +192,7 @@ export class LowerContext {
   private lowerConstant(node: Node): string {
     const { value } = node.attrs as ConstantAttrs;
     const { shape, dtype } = node.outputs[0]!;
-    if (!this.feedConstants || this.scope.parent !== undefined) return this.array(value, shape, dtype);
+    if (!this.fedConstants.has(node)) return this.array(value, shape, dtype);
     let name = this.fed.get(node);
     if (name === undefined) this.fed.set(node, (name = `k${this.fed.size}`));
     return name;
@@ -195,16 +216,16 @@ export class LowerContext {
     const before = (extra.before ?? []).map((spec) => ({ spec, name: this.fresh() }));
     const formals = inputs.map(({ tensor, dims }) => {
       const name = this.fresh();
-      this.scope.names.set(tensor, name);
+      this.scope.bind(tensor, name);
       return valueMessage(name, elementType(tensor.dtype), dims ?? tensor.shape);
     });
-    for (const [tensor, name] of bound) this.scope.names.set(tensor, name);
+    for (const [tensor, name] of bound) this.scope.bind(tensor, name);
     const lead =
       extra.lead?.(
         this,
         before.map((b) => b.name),
       ) ?? [];
-    const names = outputs.map((t) => this.emit("Identity", [this.name(t)]));
+    const names = this.ownNames(outputs.map((t) => this.name(t)));
     const values = [
       ...lead.map((name) => valueMessage(name, "bool", [])),
       ...outputs.map((t, i) => valueMessage(names[i]!, elementType(t.dtype), t.shape)),
@@ -219,6 +240,21 @@ export class LowerContext {
       graph: graphMessage("body", { nodes, inputs: formalsAll, outputs: values, initializers: [] }),
       uses,
     };
+  }
+
+  /** Distinct names made in the current scope, as outputs of a graph must be. */
+  private ownNames(names: readonly string[]): string[] {
+    const made = new Set(this.scope.emitted.flatMap((node) => node.outputs));
+    return names.map((name) => {
+      if (made.delete(name)) return name;
+      const copy = this.fresh();
+      this.scope.emitted.push({
+        message: nodeMessage("Identity", [name], [copy], {}),
+        inputs: [name],
+        outputs: [copy],
+      });
+      return copy;
+    });
   }
 
   /** Nodes of the current scope that `results` need, and the names they take from outside. */
@@ -283,9 +319,13 @@ export interface Lowered {
 /** Lowers a graph to an ONNX model with inputs `i0…` and outputs `o0…`, unless names are given. */
 export function lowerGraph(
   graph: Graph,
-  options: { feedConstants?: boolean; inputNames?: readonly string[]; outputNames?: readonly string[] } = {},
+  options: {
+    fedConstants?: readonly Tensor[];
+    inputNames?: readonly string[];
+    outputNames?: readonly string[];
+  } = {},
 ): Lowered {
-  const ctx = new LowerContext(options.feedConstants ?? false);
+  const ctx = new LowerContext(new Set(options.fedConstants?.map((t) => t.node)));
   const inputs = graph.params.map((tensor, i) => ({ name: options.inputNames?.[i] ?? `i${i}`, tensor }));
   for (const { name, tensor } of inputs) ctx.bind(tensor, name);
   const outputs = graph.outputs.map((tensor, i) => ({ name: options.outputNames?.[i] ?? `o${i}`, tensor }));

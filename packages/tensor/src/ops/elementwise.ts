@@ -1,7 +1,7 @@
 import { type DType, isFloat, isNumeric } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
 import { broadcastShapes, sameShape, showShape } from "../shape.ts";
-import { apply, type Primitive, concreteScalar, type Tensor } from "../tensor.ts";
+import { apply, concreteScalar, type Primitive, type Tensor } from "../tensor.ts";
 import { alignRanks, broadcastSource, unbroadcast } from "./broadcast.ts";
 import { equal, greater, where } from "./compare.ts";
 import { full, lift, liftAll, type TensorLike, zerosLike } from "./create.ts";

@@ -110,7 +110,7 @@ async function compiled(key: string, graph: Graph, constants: readonly Tensor[])
 }
 
 async function compile(graph: Graph, constants: readonly Tensor[]): Promise<Cached> {
-  const lowered = lowerGraph(graph, { feedConstants: true });
+  const lowered = lowerGraph(graph, { fedConstants: constants });
   const nameOf = new Map([...lowered.fed].map(([name, node]) => [node, name]));
   const session = await Session.create(lowered.model);
   return {

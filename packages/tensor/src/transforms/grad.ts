@@ -41,8 +41,10 @@ export function vjp<F extends TreeFunction>(
   ...args: Parameters<F>
 ): [value: ReturnType<F>, pullback: (cotangent: ReturnType<F>) => Parameters<F>] {
   const { vars, shape, rebuilt } = variables("vjp", args);
-  const value = f(...(rebuilt as Parameters<F>));
-  const outputs = flatten("vjp", value).leaves;
+  const flat = flatten("vjp", f(...(rebuilt as Parameters<F>)));
+  const outputs = flat.leaves;
+  // The caller gets nodes of its own: computing those lets go of their graph, which the pullback still needs.
+  const value = flat.shape.build(outputs.map((t) => identity(t))) as ReturnType<F>;
   const pullback = (cotangent: ReturnType<F>): Parameters<F> => {
     const cts = flatten("vjp", cotangent).leaves;
     requireMatch("vjp", cts, outputs);
