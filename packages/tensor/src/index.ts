@@ -6,6 +6,15 @@ export { TensorError } from "./errors.ts";
 export { data, item, toArray } from "./fluent.ts";
 export * from "./ops/compare.ts";
 export {
+  type ConvOptions,
+  type ConvTransposeOptions,
+  conv1d,
+  conv2d,
+  convTranspose1d,
+  convTranspose2d,
+  type Padding,
+} from "./ops/conv.ts";
+export {
   arange,
   eye,
   full,
@@ -49,6 +58,7 @@ export {
 export { stopGradient } from "./ops/identity.ts";
 export * from "./ops/indexing.ts";
 export * from "./ops/matmul.ts";
+export { avgPool1d, avgPool2d, maxPool1d, maxPool2d, type PoolOptions } from "./ops/pool.ts";
 export * from "./ops/reduce.ts";
 export {
   broadcastTo,

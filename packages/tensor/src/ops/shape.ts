@@ -12,7 +12,6 @@ import {
 import { apply, type Primitive, type Tensor } from "../tensor.ts";
 import { unbroadcast } from "./broadcast.ts";
 import { lift, zerosLike } from "./create.ts";
-import { add } from "./elementwise.ts";
 
 /** Rules of an operation that is linear in its one operand, given its transpose. */
 function linear<A>(
@@ -238,21 +237,25 @@ export function flip(x: Tensor, axes?: number | readonly number[]): Tensor {
 
 interface PadAttrs {
   readonly pads: readonly (readonly [number, number])[];
+  readonly value: number;
 }
 
-const padPrimitive: Primitive<PadAttrs> = linear<PadAttrs>(
-  "pad",
-  (x, { pads }) => x.shape.map((n, i) => n + pads[i]![0] + pads[i]![1]),
-  {
-    transpose: (ct, x, { pads }) =>
-      slice(ct, ...pads.map(([before], i): SliceSpec => [before, before + x.shape[i]!])),
-    batch: (x, { pads }) => apply(padPrimitive, [x], { pads: [[0, 0], ...pads] }),
-    lower: (ctx, inputs, node) => {
-      const { pads } = node.attrs as PadAttrs;
-      return [ctx.emit("Pad", [inputs[0]!, ctx.ints([...pads.map((p) => p[0]), ...pads.map((p) => p[1])])])];
-    },
+const padPrimitive: Primitive<PadAttrs> = {
+  name: "pad",
+  infer: ([x], { pads }) => [
+    { shape: x!.shape.map((n, i) => n + pads[i]![0] + pads[i]![1]), dtype: x!.dtype },
+  ],
+  vjp: ({ inputs: [x], attrs: { pads } }, [ct]) => [
+    ct && slice(ct, ...pads.map(([before], i): SliceSpec => [before, before + x!.shape[i]!])),
+  ],
+  jvp: ({ attrs: { pads } }, [t]) => [t && pad(t, pads)],
+  batch: ([x], _, { pads, value }) => [apply(padPrimitive, [x!], { pads: [[0, 0], ...pads], value })],
+  lower: (ctx, inputs, node) => {
+    const { pads, value } = node.attrs as PadAttrs;
+    const widths = ctx.ints([...pads.map((p) => p[0]), ...pads.map((p) => p[1])]);
+    return [ctx.emit("Pad", [inputs[0]!, widths, ctx.scalar(value, node.outputs[0]!.dtype)])];
   },
-);
+};
 
 /** `x` with zeros (or `value`) put `[before, after]` each axis. */
 export function pad(
@@ -263,9 +266,7 @@ export function pad(
   if (pads.length !== x.rank || pads.flat().some((n) => !Number.isInteger(n) || n < 0))
     throw new TensorError("pad", `pads ${JSON.stringify(pads)} don't fit shape ${showShape(x.shape)}`);
   if (pads.every(([before, after]) => before === 0 && after === 0)) return x;
-  if (Number(value) === 0) return apply(padPrimitive, [x], { pads });
-  const shifted = pad(add(x, -Number(value)), pads);
-  return add(shifted, Number(value));
+  return apply(padPrimitive, [x], { pads, value: Number(value) });
 }
 
 /** Zeros put between neighbours: `interior[i]` of them along axis `i`. */

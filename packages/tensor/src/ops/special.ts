@@ -1,6 +1,6 @@
 import type { Tensor } from "../tensor.ts";
 import { equal, greater, greaterEqual, less, where } from "./compare.ts";
-import { lift, type TensorLike } from "./create.ts";
+import { lift, liftAll, type TensorLike } from "./create.ts";
 import {
   abs,
   add,
@@ -15,6 +15,7 @@ import {
   neg,
   reciprocal,
   sigmoid,
+  sign,
   sin,
   softplus,
   sqrt,
@@ -99,22 +100,14 @@ export const atanh = unary("atanh", null, {
 
 /** The angle of the point `(x, y)`, in (-π, π]. */
 export function atan2(y: TensorLike, x: TensorLike): Tensor {
-  const b = lift("atan2", x, "float32");
-  const a = lift("atan2", y, b.dtype);
+  const [a, b] = liftAll("atan2", [y, x]) as [Tensor, Tensor];
+  const constant = (value: number): Tensor => lift("atan2", value, a.dtype);
   const steep = greater(abs(a), abs(b));
-  const zero = equal(abs(a), abs(b));
   const denominator = where(steep, a, b);
-  const safe = where(equal(denominator, 0), 1, denominator);
-  const ratio = div(where(steep, b, a), safe);
-  const flat = atan(ratio);
-  const fromSteep = sub(where(greater(a, 0), Math.PI / 2, -Math.PI / 2), flat);
-  const turn = where(less(b, 0), where(greaterEqual(a, 0), Math.PI, -Math.PI), 0);
-  const fromFlat = add(flat, turn);
-  return where(
-    steep,
-    fromSteep,
-    where(zero, where(equal(a, 0), where(less(b, 0), Math.PI, mul(a, 0)), fromFlat), fromFlat),
-  );
+  const flat = atan(div(where(steep, b, a), where(equal(denominator, 0), 1, denominator)));
+  const quarter = where(greater(a, 0), constant(Math.PI / 2), constant(-Math.PI / 2));
+  const half = where(greaterEqual(a, 0), constant(Math.PI), constant(-Math.PI));
+  return where(steep, sub(quarter, flat), add(flat, where(less(b, 0), half, constant(0))));
 }
 
 /** Values limited to `[low, high]`; a missing bound doesn't limit. */
@@ -143,7 +136,7 @@ function atanBySeries(x: Tensor): Tensor {
     const big = greater(r, 1e8);
     const safe = where(big, 1, reduced);
     const y = div(safe, add(1, sqrt(add(1, mul(safe, safe)))));
-    reduced = where(big, where(less(reduced, 0), -1, 1), y);
+    reduced = where(big, sign(reduced), y);
   }
   const z = mul(reduced, reduced);
   let series: Tensor = mul(z, 0);

@@ -1,0 +1,238 @@
+import { isFloat } from "../dtype.ts";
+import { TensorError } from "../errors.ts";
+import { range, showShape, sizeOf } from "../shape.ts";
+import { apply, type Primitive, type Tensor } from "../tensor.ts";
+import { add } from "./elementwise.ts";
+import { matmul } from "./matmul.ts";
+import { dilate, flip, matrixTranspose, moveAxis, reshape, type SliceSpec, slice } from "./shape.ts";
+import { type WindowGeometry, windowCounts, windows } from "./windows.ts";
+
+interface ConvAttrs extends WindowGeometry {
+  readonly groups: number;
+}
+
+/** `x` is `[batch, channels, …sizes]`, `w` `[filters, channels / groups, …kernel]`. */
+const convPrimitive: Primitive<ConvAttrs> = {
+  name: "conv",
+  infer: ([x, w], attrs) => [
+    { shape: [x!.shape[0]!, w!.shape[0]!, ...windowCounts(x!.shape.slice(2), attrs)], dtype: x!.dtype },
+  ],
+  vjp: ({ inputs: [x, w], attrs }, [ct], needed) => [
+    ct && needed[0] ? inputGradient(ct, w!, x!.shape.slice(2), attrs) : undefined,
+    ct && needed[1] ? filterGradient(ct, x!, attrs) : undefined,
+  ],
+  jvp: ({ inputs: [x, w], attrs }, [tx, tw]) => {
+    const left = tx && apply(convPrimitive, [tx, w!], attrs);
+    const right = tw && apply(convPrimitive, [x!, tw], attrs);
+    return [left && right ? add(left, right) : (left ?? right)];
+  },
+  batch: ([x, w], [xBatched, wBatched], attrs, size) => {
+    const { groups } = attrs;
+    if (!wBatched) {
+      const [, n, ...rest] = x!.shape;
+      const out = apply(convPrimitive, [reshape(x!, [size * n!, ...rest]), w!], attrs);
+      return [reshape(out, [size, n!, ...out.shape.slice(1)])];
+    }
+    const [, filters, ...kernel] = w!.shape;
+    if (!xBatched) {
+      // Every stack's filters become filters of one convolution, group by group.
+      const grouped = moveAxis(reshape(w!, [size, groups, filters! / groups, ...kernel]), 0, 1);
+      const out = apply(convPrimitive, [x!, reshape(grouped, [size * filters!, ...kernel])], attrs);
+      const [n, , ...sizes] = out.shape;
+      const parts = moveAxis(reshape(out, [n!, groups, size, filters! / groups, ...sizes]), 2, 0);
+      return [reshape(parts, [size, n!, filters!, ...sizes])];
+    }
+    const [, n, channels, ...sizes] = x!.shape;
+    const joined = reshape(moveAxis(x!, 0, 1), [n!, size * channels!, ...sizes]);
+    const out = apply(convPrimitive, [joined, reshape(w!, [size * filters!, ...kernel])], {
+      ...attrs,
+      groups: groups * size,
+    });
+    return [moveAxis(reshape(out, [n!, size, filters!, ...out.shape.slice(2)]), 1, 0)];
+  },
+  lower: (ctx, inputs, node) => {
+    if (node.inputs[0]!.dtype !== "float32") return undefined;
+    const { kernel, strides, dilations, padding, groups } = node.attrs as ConvAttrs;
+    return [
+      ctx.emit("Conv", inputs, {
+        kernel_shape: kernel,
+        strides,
+        dilations,
+        pads: [...padding.map((p) => p[0]), ...padding.map((p) => p[1])],
+        group: groups,
+      }),
+    ];
+  },
+  expand: ([x, w], attrs) => {
+    const { groups } = attrs;
+    const [n, channels] = x!.shape as [number, number];
+    const counts = windowCounts(x!.shape.slice(2), attrs);
+    const patches = reshape(windows(x!, attrs, 2), [
+      n,
+      groups,
+      (channels / groups) * sizeOf(attrs.kernel),
+      sizeOf(counts),
+    ]);
+    const filters = w!.shape[0]!;
+    const rows = reshape(w!, [groups, filters / groups, (channels / groups) * sizeOf(attrs.kernel)]);
+    return [reshape(matmul(rows, patches), [n, filters, ...counts])];
+  },
+};
+
+/** `[filters, channels / groups, …]` to `[channels, filters / groups, …]`, group by group. */
+function swapChannels(w: Tensor, groups: number): Tensor {
+  const [filters, channels, ...kernel] = w.shape as [number, number, ...number[]];
+  const grouped = reshape(w, [groups, filters / groups, channels, ...kernel]);
+  return reshape(moveAxis(grouped, 2, 1), [groups * channels, filters / groups, ...kernel]);
+}
+
+/** The cotangent of a convolution's input of the given spatial sizes: a convolution of the spread-out cotangent. */
+function inputGradient(ct: Tensor, w: Tensor, sizes: readonly number[], attrs: ConvAttrs): Tensor {
+  const { kernel, strides, dilations, padding, groups } = attrs;
+  const spread = dilate(ct, [0, 0, ...strides.map((s) => s - 1)]);
+  const before = kernel.map((k, i) => (k - 1) * dilations[i]! - padding[i]![0]);
+  const after = sizes.map((n, i) => n + (kernel[i]! - 1) * dilations[i]! - before[i]! - spread.shape[i + 2]!);
+  const cut = (n: number): number => Math.max(0, -n);
+  const cropped = slice(
+    spread,
+    null,
+    null,
+    ...before.map((b, i): SliceSpec => [cut(b), spread.shape[i + 2]! - cut(after[i]!)]),
+  );
+  const flipped = flip(swapChannels(w, groups), range(kernel.length, 2));
+  return apply(convPrimitive, [cropped, flipped], {
+    kernel,
+    strides: kernel.map(() => 1),
+    dilations,
+    padding: before.map((b, i) => [Math.max(0, b), Math.max(0, after[i]!)] as const),
+    groups,
+  });
+}
+
+/** The cotangent of a convolution's filters: one matrix product with the input's patches. */
+function filterGradient(ct: Tensor, x: Tensor, attrs: ConvAttrs): Tensor {
+  const { kernel, groups } = attrs;
+  const [n, filters, ...counts] = ct.shape as [number, number, ...number[]];
+  const channels = x.shape[1]!;
+  const positions = n * sizeOf(counts);
+  // Channels first, so that the patches come out as a matrix without another transposition.
+  const patches = windows(moveAxis(x, 1, 0), attrs, 1);
+  const columns = reshape(patches, [groups, (channels / groups) * sizeOf(kernel), positions]);
+  const rows = reshape(moveAxis(ct, 1, 0), [groups, filters / groups, positions]);
+  const product =
+    groups === 1
+      ? matmul(reshape(rows, rows.shape.slice(1)), matrixTranspose(reshape(columns, columns.shape.slice(1))))
+      : matmul(rows, matrixTranspose(columns));
+  return reshape(product, [filters, channels / groups, ...kernel]);
+}
+
+/** `"valid"`: none; `"same"`: sizes stay (for stride 1); or zeros at both ends, per axis. */
+export type Padding = "valid" | "same" | number | readonly (number | readonly [number, number])[];
+
+export interface ConvOptions {
+  readonly stride?: number | readonly number[];
+  readonly padding?: Padding;
+  readonly dilation?: number | readonly number[];
+  /** Channels and filters are split into this many independent groups. */
+  readonly groups?: number;
+}
+
+const perAxis = (value: number | readonly number[], axes: number): readonly number[] =>
+  typeof value === "number" ? new Array<number>(axes).fill(value) : value;
+
+/** Padding of each axis as `[before, after]`. */
+export function resolvePadding(
+  padding: Padding,
+  sizes: readonly number[],
+  kernel: readonly number[],
+  strides: readonly number[],
+  dilations: readonly number[],
+): (readonly [number, number])[] {
+  if (padding === "valid") return kernel.map(() => [0, 0] as const);
+  if (padding === "same")
+    return kernel.map((k, i) => {
+      const reach = (k - 1) * dilations[i]! + 1;
+      const total = Math.max(0, (Math.ceil(sizes[i]! / strides[i]!) - 1) * strides[i]! + reach - sizes[i]!);
+      return [Math.floor(total / 2), Math.ceil(total / 2)] as const;
+    });
+  if (typeof padding === "number") return kernel.map(() => [padding, padding] as const);
+  return padding.map((p) => (typeof p === "number" ? ([p, p] as const) : p));
+}
+
+function checkConv(op: string, x: Tensor, w: Tensor, axes: number): void {
+  if (x.rank !== axes + 2 || w.rank !== axes + 2 || x.dtype !== w.dtype || !isFloat(x.dtype))
+    throw new TensorError(
+      op,
+      `takes floats [batch, channels, …] and [filters, channels, …] with ${axes} sizes each, not ${x.toString()} and ${w.toString()}`,
+    );
+}
+
+function conv(op: string, x: Tensor, w: Tensor, axes: number, options: ConvOptions): Tensor {
+  checkConv(op, x, w, axes);
+  const { groups = 1 } = options;
+  const kernel = w.shape.slice(2);
+  const strides = perAxis(options.stride ?? 1, axes);
+  const dilations = perAxis(options.dilation ?? 1, axes);
+  if (x.shape[1] !== w.shape[1]! * groups || w.shape[0]! % groups !== 0)
+    throw new TensorError(
+      op,
+      `channels don't fit: ${showShape(x.shape)}, filters ${showShape(w.shape)}, ${groups} groups`,
+    );
+  const padding = resolvePadding(options.padding ?? "valid", x.shape.slice(2), kernel, strides, dilations);
+  const attrs = { kernel, strides, dilations, padding, groups };
+  if (windowCounts(x.shape.slice(2), attrs).some((n) => n < 1))
+    throw new TensorError(op, `a kernel of ${showShape(kernel)} doesn't fit into ${showShape(x.shape)}`);
+  return apply(convPrimitive, [x, w], attrs);
+}
+
+/** Cross-correlation of `x` `[batch, channels, length]` with `w` `[filters, channels / groups, kernel]`. */
+export const conv1d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+  conv("conv1d", x, w, 1, options);
+/** Cross-correlation of `x` `[batch, channels, height, width]` with `w` `[filters, channels / groups, …kernel]`. */
+export const conv2d = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
+  conv("conv2d", x, w, 2, options);
+
+export interface ConvTransposeOptions extends ConvOptions {
+  readonly padding?: Exclude<Padding, "same">;
+  /** Rows or columns added at the far end, where the stride leaves the size open. */
+  readonly outputPadding?: number | readonly number[];
+}
+
+function convTranspose(
+  op: string,
+  x: Tensor,
+  w: Tensor,
+  axes: number,
+  options: ConvTransposeOptions,
+): Tensor {
+  checkConv(op, x, w, axes);
+  const { groups = 1 } = options;
+  if (x.shape[1] !== w.shape[0] || w.shape[0]! % groups !== 0)
+    throw new TensorError(
+      op,
+      `channels don't fit: ${showShape(x.shape)}, filters ${showShape(w.shape)}, ${groups} groups`,
+    );
+  const kernel = w.shape.slice(2);
+  const strides = perAxis(options.stride ?? 1, axes);
+  const dilations = perAxis(options.dilation ?? 1, axes);
+  const extra = perAxis(options.outputPadding ?? 0, axes);
+  const padding = resolvePadding(options.padding ?? "valid", [], kernel, strides, dilations);
+  const sizes = kernel.map(
+    (k, i) =>
+      (x.shape[i + 2]! - 1) * strides[i]! -
+      padding[i]![0] -
+      padding[i]![1] +
+      (k - 1) * dilations[i]! +
+      1 +
+      extra[i]!,
+  );
+  if (sizes.some((n) => n < 1)) throw new TensorError(op, `padding leaves nothing of ${showShape(x.shape)}`);
+  return inputGradient(x, w, sizes, { kernel, strides, dilations, padding, groups });
+}
+
+/** The transpose of `conv1d`: `x` `[batch, channels, length]`, `w` `[channels, filters / groups, kernel]`. */
+export const convTranspose1d = (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+  convTranspose("convTranspose1d", x, w, 1, options);
+/** The transpose of `conv2d`: `x` `[batch, channels, height, width]`, `w` `[channels, filters / groups, …kernel]`. */
+export const convTranspose2d = (x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
+  convTranspose("convTranspose2d", x, w, 2, options);
