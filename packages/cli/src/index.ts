@@ -1,1 +1,2 @@
-export {};
+export type { BenchRow, BenchSuite } from "./commands/bench.ts";
+export { main } from "./main.ts";

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import failing from "./fixtures/failing.ts";
 import slow from "./fixtures/slow.ts";
 import toy from "./fixtures/toy.ts";
+import { leaderboard } from "./leaderboard.ts";
 import { inMemory, inThread } from "./local.ts";
 import { type LabEvent, type ReproduceOptions, reproduce } from "./reproduce.ts";
 import { decode, encode, resultsSchema } from "./results.ts";
@@ -121,6 +122,27 @@ describe("reproduce", () => {
       },
     } as unknown as AnyExperiment;
     await expect(reproduce(options(odd))).rejects.toThrow(/metric curve\[0\] is not a number/);
+  });
+});
+
+describe("leaderboard", () => {
+  test("ranks arms by their mean over finished seeds and counts the diverged ones", async () => {
+    const rows = leaderboard(toy, await reproduce(options(toy)));
+    expect(rows.map(({ arm }) => arm)[0]).toBe("momentum");
+    expect(rows.map(({ mean }) => mean)).toEqual(rows.map(({ mean }) => mean).sort((a, b) => a - b));
+    expect(rows.find(({ arm }) => arm === "reckless")).toMatchObject({ seeds: 4, diverged: 4 });
+  });
+
+  test("an arm that diverged on every seed comes last", async () => {
+    const results = await reproduce(options(toy));
+    for (const unit of results.units) if (unit.arm === "momentum") unit.status = "diverged";
+    const last = leaderboard(toy, results).at(-1)!;
+    expect(last).toMatchObject({ arm: "momentum", seeds: 0, diverged: 8, mean: Number.NaN });
+  });
+
+  test("needs a metric", async () => {
+    const results = await reproduce(options(slow, { mode: "full", seeds: 1 }));
+    expect(() => leaderboard(slow, results)).toThrow(/no leaderboard metric/);
   });
 });
 

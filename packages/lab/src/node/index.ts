@@ -1,4 +1,3 @@
-export { serverDrawing, toPng } from "./drawing.ts";
 export { codeVersion, thisEnvironment } from "./environment.ts";
 export { fileStore, readResults, writeAtomically, writeResults } from "./files.ts";
 export { type ReproductionOptions, reproductionFiles, runReproduction } from "./reproduction.ts";

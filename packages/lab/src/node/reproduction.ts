@@ -4,7 +4,6 @@ import { drawFigure } from "../report/figure.ts";
 import { type ReportedPaper, renderReport } from "../report/html.ts";
 import { type LabEvent, reproduce } from "../reproduce.ts";
 import type { Results } from "../results.ts";
-import { serverDrawing, toPng } from "./drawing.ts";
 import { codeVersion, thisEnvironment } from "./environment.ts";
 import { fileStore, writeAtomically, writeResults } from "./files.ts";
 import type { ThreadPool } from "./threads.ts";
@@ -55,6 +54,8 @@ export async function runReproduction(options: ReproductionOptions): Promise<Res
     ...(options.onEvent ? { onEvent: options.onEvent } : {}),
   });
   const files = reproductionFiles(dataFolder, slug, mode);
+  // Loaded when there is something to draw: a document outside a browser takes half a second to load.
+  const { serverDrawing, toPng } = await import("./drawing.ts");
   const figure = drawFigure(experiment, results, serverDrawing());
   await writeResults(files.results, results);
   await writeAtomically(files.svg, figure);

@@ -1,0 +1,78 @@
+import { availableParallelism } from "node:os";
+import { leaderboard } from "@prior-art/lab";
+import { reproductionFiles, runReproduction, threadPool } from "@prior-art/lab/node";
+import { tasks } from "@prior-art/methods";
+import { taskModule } from "@prior-art/methods/places";
+import type { Command } from "commander";
+import { notice } from "../collection.ts";
+import { columns, figures } from "../columns.ts";
+import { dataOption, requireWritable } from "../dataFolder.ts";
+import { progressView } from "../progress.ts";
+import { requireFamily, UsageError, wholeNumber } from "../usage.ts";
+
+export function register(program: Command): void {
+  program
+    .command("compare")
+    .argument("<family>", "the family whose methods race")
+    .description("race a family's methods on its shared task")
+    .option("--quick", "the quick settings")
+    .option("--workers <n>", "units that run at the same time", wholeNumber(1), availableParallelism())
+    .option("--json", "print one JSON document")
+    .addOption(dataOption())
+    .action(compare);
+}
+
+async function compare(
+  family: string,
+  options: { quick?: boolean; workers: number; json?: boolean; data: string },
+): Promise<void> {
+  const load = tasks[requireFamily(family)];
+  if (!load) {
+    const others = Object.keys(tasks).join(", ") || "none so far";
+    throw new UsageError(`the family ${family} has no shared task yet; families with one: ${others}`);
+  }
+  const dataFolder = await requireWritable(options.data);
+  const experiment = (await load()).default;
+  const slug = `compare-${family}`;
+  const mode = options.quick ? "quick" : "full";
+  const view = progressView(slug, process.stderr);
+  const pool = threadPool(options.workers);
+  try {
+    const results = await runReproduction({
+      slug,
+      paper: {
+        title: `Leaderboard: ${family}`,
+        authors: ["Prior Art"],
+        year: new Date().getFullYear(),
+        summary: "The family's methods on its shared task.",
+        arxiv: null,
+      },
+      experiment,
+      moduleUrl: taskModule(family).href,
+      mode,
+      pool,
+      dataFolder,
+      onEvent: view.onEvent,
+      onCorrupted: (path, reason) => notice(`${path} is corrupted (${reason}) and is made again`),
+    });
+    view.close();
+    const rows = leaderboard(experiment, results);
+    const { metric, goal } = experiment.leaderboard!;
+    if (options.json) {
+      process.stdout.write(`${JSON.stringify({ family, mode, metric, goal, rows }, null, 1)}\n`);
+      return;
+    }
+    const cells = rows.map((row, rank) => [
+      String(rank + 1),
+      row.label,
+      figures(row.mean),
+      `${figures(row.interval.low)} … ${figures(row.interval.high)}`,
+      row.diverged ? `${row.diverged} of ${row.seeds + row.diverged} diverged` : "",
+    ]);
+    process.stdout.write(columns(["", "method", metric, "95% interval", ""], cells));
+    process.stdout.write(`\nreport: ${reproductionFiles(dataFolder, slug, mode).report}\n`);
+  } finally {
+    view.close();
+    await pool.close();
+  }
+}

@@ -1,0 +1,62 @@
+import { existsSync, readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import * as bench from "./commands/bench.ts";
+import * as compare from "./commands/compare.ts";
+import * as doctor from "./commands/doctor.ts";
+import * as list from "./commands/list.ts";
+import * as reproduce from "./commands/reproduce.ts";
+import * as serve from "./commands/serve.ts";
+import * as show from "./commands/show.ts";
+
+/** Commands over the library's database, each a module that exports `register(program)`. */
+const libraryCommands = ["search", "import", "sync", "digest"];
+
+/**
+ * Runs the command line and sets `process.exitCode`: 0 on success, 1 when a reproduction did not hold or a job
+ * failed, 2 for wrong usage. Errors are one line on standard error.
+ *
+ * @param argv arguments after the command's name
+ */
+export async function main(argv: readonly string[]): Promise<void> {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // The reader (`head`, `less`) has seen enough.
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  try {
+    const program = await buildProgram();
+    await program.parseAsync([...argv], { from: "user" });
+  } catch (error) {
+    process.exitCode = explain(error);
+  }
+}
+
+async function buildProgram(): Promise<Command> {
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  const program = new Command("prior-art")
+    .description("Papers that run: find them, reproduce their claims, use their methods.")
+    .version(version)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
+  for (const command of [list, show, reproduce, compare, bench, doctor, serve]) command.register(program);
+  for (const name of libraryCommands) {
+    const url = new URL(`./commands/${name}.js`, import.meta.url);
+    if (!existsSync(url)) continue;
+    const module = (await import(url.href)) as { register(program: Command): void };
+    module.register(program);
+  }
+  return program;
+}
+
+function explain(error: unknown): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    const reason = error.message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
+    if (error.code !== "commander.help") process.stderr.write(`prior-art: ${reason}; see prior-art --help\n`);
+    return 2;
+  }
+  const { message = String(error), exitCode = 1, stack } = error as Error & { exitCode?: number };
+  process.stderr.write(`prior-art: ${message.replaceAll(/\s*\n\s*/g, " ")}\n`);
+  if (process.env.PRIOR_ART_DEBUG) process.stderr.write(`${stack}\n`);
+  return exitCode;
+}
