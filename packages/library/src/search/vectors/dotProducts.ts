@@ -14,5 +14,6 @@ export type DotProducts = (
 /** Binds the kernel to a memory. Addresses are bytes; `size` is the vector length, a multiple of 16. */
 export function bindDotProducts(memory: WebAssembly.Memory): DotProducts {
   const module = new WebAssembly.Module(Buffer.from(DOT_PRODUCTS_WASM, "base64"));
-  return new WebAssembly.Instance(module, { library: { memory } }).exports["dotProducts"] as DotProducts;
+  const { dotProducts } = new WebAssembly.Instance(module, { library: { memory } }).exports;
+  return dotProducts as DotProducts;
 }

@@ -38,7 +38,10 @@ export class VectorIndex {
     return this.#rows;
   }
 
-  /** Adds the vector of a document. Documents come in rising order; a zero vector is near to nothing. */
+  /**
+   * Adds a vector of a document. Documents come in rising order, and one may have several vectors in a row: it is as
+   * near as the nearest of them. A zero vector is near to nothing.
+   */
   add(document: number, codes: Int8Array): void {
     const length = codeLength(codes);
     if (length === 0 || codes.length !== this.dimensions) return;
@@ -47,6 +50,24 @@ export class VectorIndex {
     new Int8Array(this.#memory.buffer, VECTORS_ADDRESS + row * this.#stride, this.#stride).set(codes);
     this.#documents[row] = document;
     this.#inverseLengths[row] = 1 / length;
+  }
+
+  /** The stored vectors of a document. */
+  vectorsOf(document: number): Int8Array[] {
+    const found: Int8Array[] = [];
+    // Rows are in order of document numbers, so the first one can be found by halving.
+    let low = 0;
+    let high = this.#rows;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#documents[middle]! < document) low = middle + 1;
+      else high = middle;
+    }
+    for (let row = low; row < this.#rows && this.#documents[row] === document; row++) {
+      const address = VECTORS_ADDRESS + row * this.#stride;
+      found.push(new Int8Array(this.#memory.buffer.slice(address, address + this.dimensions)));
+    }
+    return found;
   }
 
   /**
@@ -63,17 +84,28 @@ export class VectorIndex {
     query.set(codes);
     const products = new Int32Array(this.#memory.buffer, PRODUCTS_ADDRESS, BLOCK_ROWS);
     const best = new TopK(limit);
+    const nearest = { document: -1, cosine: 0 };
+    const offer = () => {
+      if (nearest.document < 0 || nearest.cosine <= best.threshold) return;
+      if (accepts(nearest.document)) best.offer(nearest.document, nearest.cosine);
+    };
     for (let start = 0; start < this.#rows; start += BLOCK_ROWS) {
       const count = Math.min(BLOCK_ROWS, this.#rows - start);
       const block = VECTORS_ADDRESS + start * this.#stride;
       this.#dotProducts(QUERY_ADDRESS, block, PRODUCTS_ADDRESS, count, this.#stride);
       for (let index = 0; index < count; index++) {
         const cosine = (products[index]! * this.#inverseLengths[start + index]!) / length;
-        if (cosine <= best.threshold) continue;
         const document = this.#documents[start + index]!;
-        if (accepts(document)) best.offer(document, cosine);
+        if (document === nearest.document) {
+          nearest.cosine = Math.max(nearest.cosine, cosine);
+          continue;
+        }
+        offer();
+        nearest.document = document;
+        nearest.cosine = cosine;
       }
     }
+    offer();
     return best.sorted();
   }
 
