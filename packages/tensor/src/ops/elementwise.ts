@@ -3,9 +3,9 @@ import { TensorError } from "../errors.ts";
 import { broadcastShapes, sameShape, showShape } from "../shape.ts";
 import { apply, concreteScalar, type Primitive, type Tensor } from "../tensor.ts";
 import { alignRanks, broadcastSource, unbroadcast } from "./broadcast.ts";
-import { equal, greater, where } from "./compare.ts";
+import { cast, equal, greater, where } from "./compare.ts";
 import { full, lift, liftAll, type TensorLike, zerosLike } from "./create.ts";
-import { erfDouble } from "./special.ts";
+import { erfDouble, log1p } from "./special.ts";
 
 type DTypeCheck = (dtype: DType) => boolean;
 
@@ -72,9 +72,13 @@ export const erf = unary("erf", "Erf", {
   composedFor: "float64",
 });
 /** `log(1 + exp(x))`, without overflow. */
-export const softplus = unary("softplus", "Softplus", { derivative: (x) => sigmoid(x) });
+export const softplus = unary("softplus", "Softplus", {
+  derivative: (x) => sigmoid(x),
+  composed: (x) => add(relu(x), log1p(exp(neg(abs(x))))),
+  composedFor: "float64",
+});
 /** `max(x, 0)`; its derivative at 0 is 0. */
-export const relu = unary("relu", "Relu", { derivative: (_, y) => sign(y) });
+export const relu = unary("relu", "Relu", { derivative: (_, y) => cast(greater(y, 0), y.dtype) });
 
 interface BinaryRules {
   /** Partial derivatives of the output by each operand times a (co)tangent. */

@@ -101,6 +101,10 @@ export function take(x: Tensor, indices: Tensor, axis = 0): Tensor {
   return apply(gatherPrimitive, [x, safeIndices("take", indices, x.shape[at]!)], { axis: at });
 }
 
+/** `take` for indices that are known to be in range. */
+export const takeInRange = (x: Tensor, indices: Tensor, axis: number): Tensor =>
+  apply(gatherPrimitive, [x, indices], { axis: normalizeAxis("take", axis, x.rank) });
+
 /**
  * `base` with `updates` added to its slices at int32 `indices` along the first axis; equal indices add up. Indices
  * out of range are clamped as in `take`.

@@ -9,7 +9,7 @@ export interface SessionOptions {
   readonly threads?: number;
   /** Execution providers in order of preference, such as `["webgpu", "wasm"]`; the platform's CPU by default. */
   readonly providers?: readonly string[];
-  /** Folder to write the runtime's own profile to (Node only). */
+  /** File name prefix for the runtime's own profile, written when the session is released (Node only). */
   readonly profile?: string;
 }
 
@@ -23,7 +23,10 @@ async function ort(): Promise<OrtModule> {
 
 /** A compiled model. */
 export class Session {
-  private constructor(private readonly inner: Ort.InferenceSession) {}
+  private constructor(
+    private readonly inner: Ort.InferenceSession,
+    private readonly profiled: boolean,
+  ) {}
 
   static async create(model: Uint8Array, options: SessionOptions = {}): Promise<Session> {
     const { InferenceSession, defaultProviders } = await ort();
@@ -36,7 +39,7 @@ export class Session {
       logSeverityLevel: 3,
       ...(options.profile ? { enableProfiling: true, profileFilePrefix: options.profile } : {}),
     });
-    return new Session(inner);
+    return new Session(inner, options.profile !== undefined);
   }
 
   /** Runs the model; all inputs are computed tensors. */
@@ -56,11 +59,9 @@ export class Session {
     });
   }
 
-  endProfiling(): void {
-    this.inner.endProfiling();
-  }
-
+  /** Frees the model; a profile that was asked for is written now. */
   async release(): Promise<void> {
+    if (this.profiled) this.inner.endProfiling();
     await this.inner.release();
   }
 }
