@@ -1,11 +1,11 @@
 /**
- * Writes src/registry.generated.ts from the folders under src, so that adding a paper means adding one folder.
- * Part of `npm run build`; exits 1 naming the file when a paper.json is not JSON or lies in the wrong folder.
+ * Writes registry.generated.ts from the rooms under a folder (default src), so that adding a paper means adding one
+ * folder. Part of `npm run build`; exits 1 naming the file when a paper.json is not JSON or lies in the wrong folder.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const source = join(import.meta.dirname, "src");
+const source = process.argv[2] ?? join(import.meta.dirname, "src");
 const target = join(source, "registry.generated.ts");
 const foldersIn = (folder) =>
   readdirSync(folder, { withFileTypes: true })

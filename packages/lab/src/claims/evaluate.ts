@@ -64,7 +64,7 @@ function withDivergence(claim: AnyClaim, evidence: Evidence): Outcome {
       reason: "every seed diverged",
     };
   }
-  const outcome = judge(claim, evidence);
+  const outcome = judgeByName(claim, evidence);
   if (evidence.diverged.length === 0) return outcome;
   const verdict: Verdict = outcome.verdict === "reproduced" ? "partly" : outcome.verdict;
   return {
@@ -72,6 +72,14 @@ function withDivergence(claim: AnyClaim, evidence: Evidence): Outcome {
     verdict,
     reason: `${outcome.reason}; ${evidence.diverged.length} diverged and left out`,
   };
+}
+
+function judgeByName(claim: AnyClaim, evidence: Evidence): Outcome {
+  try {
+    return judge(claim, evidence);
+  } catch (cause) {
+    throw new TypeError(`claim "${claim.id}": ${(cause as Error).message}`, { cause });
+  }
 }
 
 function judge(claim: AnyClaim, evidence: Evidence): Outcome {
@@ -91,8 +99,8 @@ function compare(claim: ComparisonClaim<string, string>, { seeds, metrics }: Evi
   const { margin = 0, alpha = 0.05 } = claim;
   const sign = claim.goal === "minimize" ? 1 : -1;
   const differences = metrics.map((arms) => {
-    const better = scalar(claim, arms[claim.better]!, claim.metric);
-    const worse = scalar(claim, arms[claim.worse]!, claim.metric);
+    const better = scalar(arms[claim.better]!, claim.metric);
+    const worse = scalar(arms[claim.worse]!, claim.metric);
     return (sign * (worse - better)) / (claim.relative ? Math.abs(worse) : 1);
   });
   const effect = mean(differences);
@@ -129,8 +137,8 @@ function compare(claim: ComparisonClaim<string, string>, { seeds, metrics }: Evi
 
 function scale(claim: ScalingClaim<string, string>, { seeds, metrics }: Evidence): Outcome {
   const curves = metrics.map((arms) => ({
-    x: typeof claim.x === "string" ? flat(claim, arms[claim.arm]!, claim.x) : claim.x,
-    y: flat(claim, arms[claim.arm]!, claim.y),
+    x: typeof claim.x === "string" ? flat(arms[claim.arm]!, claim.x) : claim.x,
+    y: flat(arms[claim.arm]!, claim.y),
   }));
   const fits = curves.map(({ x, y }) => logLogSlope(x, y));
   const slopes = fits.map((fit) => fit.slope);
@@ -156,10 +164,10 @@ function scale(claim: ScalingClaim<string, string>, { seeds, metrics }: Evidence
 
 function match(claim: DeterministicClaim<string, string>, { seeds, metrics }: Evidence): Outcome {
   const errors = metrics.map((arms) => {
-    const values = flat(claim, arms[claim.arm]!, claim.metric);
+    const values = flat(arms[claim.arm]!, claim.metric);
     const { expected } = claim;
     if (typeof expected !== "number" && expected.length !== values.length) {
-      throw new TypeError(`claim "${claim.id}": ${values.length} values, ${expected.length} expected`);
+      throw new TypeError(`${values.length} values, ${expected.length} expected`);
     }
     return values.reduce((worst, value, i) => {
       const error = Math.abs(value - (typeof expected === "number" ? expected : expected[i]!));
@@ -188,7 +196,7 @@ function measure(claim: StatisticClaim<string, Metrics>, { seeds, metrics, diver
   const values = metrics.map((arms, i) => {
     const value = claim.perSeed(arms);
     if (typeof value === "number" && !Number.isNaN(value)) return value;
-    throw new TypeError(`claim "${claim.id}": perSeed gave ${value} on seed ${seeds[i]}`);
+    throw new TypeError(`perSeed gave ${value} on seed ${seeds[i]}`);
   });
   const effect = mean(values);
   const interval = bootstrapInterval(values);
@@ -224,15 +232,15 @@ function pairs(seeds: readonly number[], values: readonly number[]) {
   return seeds.map((seed, i) => ({ seed, value: values[i]! }));
 }
 
-function scalar(claim: AnyClaim, metrics: Metrics, name: string): number {
+function scalar(metrics: Metrics, name: string): number {
   const value = metrics[name];
-  if (typeof value !== "number") throw new TypeError(`claim "${claim.id}": metric "${name}" is not a number`);
+  if (typeof value !== "number") throw new TypeError(`metric "${name}" is not a number`);
   return value;
 }
 
-function flat(claim: AnyClaim, metrics: Metrics, name: string): number[] {
+function flat(metrics: Metrics, name: string): number[] {
   const value = metrics[name];
-  if (value === undefined) throw new TypeError(`claim "${claim.id}": there is no metric "${name}"`);
+  if (value === undefined) throw new TypeError(`there is no metric "${name}"`);
   const flatten = (entry: MetricValue): number[] =>
     typeof entry === "number" ? [entry] : entry.flatMap(flatten);
   return flatten(value);

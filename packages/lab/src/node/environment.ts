@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire, isBuiltin } from "node:module";
 import { arch, availableParallelism, cpus, platform, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { init, parse } from "es-module-lexer";
 import type { Environment } from "../results.ts";
 
 const require = createRequire(import.meta.url);
@@ -27,33 +28,43 @@ export function thisEnvironment(): Environment {
 }
 
 /**
- * Digest of the code an experiment's numbers come from: the module's folder, the engine and the toolkit.
+ * Digest of the code an experiment's numbers come from: its module, every module of this workspace that it imports,
+ * and the versions of the packages that those import.
  *
  * Stored units of another version are not taken up again.
  */
-export function codeVersion(moduleUrl: string): string {
-  const hash = createHash("sha256");
-  const folders = [dirname(fileURLToPath(moduleUrl))];
-  for (const name of ["@prior-art/tensor", "@prior-art/toolkit"]) {
-    const root = packageRoot(name);
-    if (root) folders.push(join(root, "dist"));
-  }
-  for (const folder of folders) {
-    const names = readdirSync(folder, { recursive: true, encoding: "utf8" });
-    const code = names.filter((name) => /\.[cm]?js$/.test(name) && !/\.test\.[cm]?js$/.test(name));
-    for (const name of code.sort())
-      hash
-        .update(name)
-        .update("\0")
-        .update(readFileSync(join(folder, name)));
-  }
-  return hash.digest("hex").slice(0, 16);
+export async function codeVersion(moduleUrl: string): Promise<string> {
+  await init;
+  const digests = new Map<string, string>();
+  const packages = new Set<string>();
+  const visit = (path: string): void => {
+    if (digests.has(path)) return;
+    const code = readFileSync(path, "utf8");
+    digests.set(path, createHash("sha256").update(code).digest("hex"));
+    const resolver = createRequire(path);
+    for (const { n: specifier } of parse(code)[0]) {
+      if (specifier?.startsWith(".")) visit(join(dirname(path), specifier));
+      else if (specifier?.startsWith("@prior-art/")) visit(resolver.resolve(specifier));
+      else if (specifier && !isBuiltin(specifier)) packages.add(versionOf(specifier, resolver));
+    }
+  };
+  visit(fileURLToPath(moduleUrl));
+  // Contents without paths, so that the same code has the same version wherever it lies.
+  const parts = [...digests.values(), ...packages].sort();
+  return createHash("sha256").update(parts.join("\n")).digest("hex").slice(0, 16);
 }
 
-function packageRoot(name: string): string | undefined {
+function versionOf(specifier: string, resolver: NodeJS.Require): string {
+  const root = packageRoot(specifier, resolver);
+  return root
+    ? `${specifier}@${JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version}`
+    : specifier;
+}
+
+function packageRoot(name: string, resolver: NodeJS.Require = require): string | undefined {
   let folder: string;
   try {
-    folder = dirname(require.resolve(name));
+    folder = dirname(resolver.resolve(name));
   } catch {
     return undefined;
   }

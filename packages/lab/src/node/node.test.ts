@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { AnyExperiment } from "@prior-art/toolkit/experiment";
 import { JSDOM } from "jsdom";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -12,7 +12,15 @@ import slow from "../fixtures/slow.ts";
 import toy from "../fixtures/toy.ts";
 import type { LabEvent } from "../reproduce.ts";
 import type { Results } from "../results.ts";
-import { readResults, reproductionFiles, runReproduction, threadPool, writeAtomically } from "./index.ts";
+import { toPng } from "./drawing.ts";
+import {
+  codeVersion,
+  readResults,
+  reproductionFiles,
+  runReproduction,
+  threadPool,
+  writeAtomically,
+} from "./index.ts";
 
 let dataFolder: string;
 beforeEach(async () => {
@@ -131,6 +139,22 @@ describe("on worker threads", () => {
   }
 });
 
+describe("the code version", () => {
+  const write = (name: string, code: string) => writeFile(join(dataFolder, name), code);
+  const version = () => codeVersion(pathToFileURL(join(dataFolder, "experiment.mjs")).href);
+
+  test("changes with the module and what it imports, and with nothing else", async () => {
+    await write("experiment.mjs", 'import { x } from "./method.mjs"; export default x;');
+    await write("method.mjs", "export const x = 1;");
+    await write("unrelated.mjs", "export const y = 1;");
+    const first = await version();
+    await write("unrelated.mjs", "export const y = 2;");
+    expect(await version()).toBe(first);
+    await write("method.mjs", "export const x = 2;");
+    expect(await version()).not.toBe(first);
+  });
+});
+
 describe("files", () => {
   test("a corrupted unit file is named and made again", async () => {
     const { results } = await run("toy", toy);
@@ -173,6 +197,12 @@ describe("figure and report", () => {
     const texts = [...document.querySelectorAll("text")].map((node) => node.textContent);
     expect(texts).toEqual(expect.arrayContaining(["Final loss", "momentum", "plain", "reckless"]));
     expect(document.querySelectorAll("circle").length).toBe(3 + 3 + 2);
+  });
+
+  test("text is drawn without any font of the machine", () => {
+    const svg = (content: string) =>
+      `<svg xmlns="http://www.w3.org/2000/svg" width="80" height="20" font-family="No Such Font">${content}</svg>`;
+    expect(toPng(svg('<text x="2" y="15">loss</text>'))).not.toEqual(toPng(svg("")));
   });
 
   test("an experiment without a figure gets its metrics as dots", async () => {

@@ -40,7 +40,7 @@ export function reproductionFiles(dataFolder: string, slug: string, mode: Mode) 
 /** Reproduces on worker threads, resuming from stored units, and writes results, figure and report. */
 export async function runReproduction(options: ReproductionOptions): Promise<Results> {
   const { slug, mode, moduleUrl, dataFolder, experiment } = options;
-  const version = codeVersion(moduleUrl);
+  const version = await codeVersion(moduleUrl);
   const results = await reproduce({
     slug,
     experiment,

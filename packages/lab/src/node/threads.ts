@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MessageChannel } from "node:worker_threads";
@@ -30,6 +31,7 @@ export function threadPool(workers: number): ThreadPool {
       concurrency: workers,
       async run(unit, { signal, onProgress }) {
         signal.throwIfAborted();
+        setMaxListeners(workers + 10, signal);
         const { port1, port2 } = new MessageChannel();
         const force = new AbortController();
         let timer: NodeJS.Timeout | undefined;

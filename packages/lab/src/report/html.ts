@@ -48,7 +48,7 @@ figure { margin: 1rem 0; overflow-x: auto }
 <figure>${figure}</figure>
 <h2>Claims</h2>
 ${table(
-  ["Claim", "Verdict", "Effect", "95% interval", "p", "Why"],
+  ["Claim", "Verdict", "Effect", "95% interval", "p (exact, one-sided)", "Why"],
   results.claims.map((claim) => [
     `${escapeHtml(claim.statement)}<br><small>${escapeHtml(claim.quantity)}</small>`,
     `<span class="verdict">${claim.verdict}</span>`,
