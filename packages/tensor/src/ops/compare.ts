@@ -20,7 +20,8 @@ function predicate(
     const [a, b] = liftAll(name, [x, y]) as [Tensor, Tensor];
     if (!takes(a.dtype)) throw new TensorError(name, `does not take ${a.dtype}${showShape(a.shape)}`);
     const shape = broadcastShapes(name, a.shape, b.shape);
-    return apply(primitive, [broadcastSource(a, b, shape), broadcastSource(b, a, shape)], null);
+    const left = broadcastSource(a, b, shape);
+    return apply(primitive, [left, broadcastSource(b, left, shape)], null);
   };
 }
 

@@ -138,7 +138,8 @@ function operands(op: string, x: TensorLike, y: TensorLike): [Tensor, Tensor] {
   const [a, b] = liftAll(op, [x, y]) as [Tensor, Tensor];
   requireDType(op, a, isNumeric, "numbers");
   const shape = broadcastShapes(op, a.shape, b.shape);
-  return [broadcastSource(a, b, shape), broadcastSource(b, a, shape)];
+  const left = broadcastSource(a, b, shape);
+  return [left, broadcastSource(b, left, shape)];
 }
 
 const isScalarOf = (t: Tensor, value: number): boolean => t.rank === 0 && concreteScalar(t) === value;
