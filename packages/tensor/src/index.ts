@@ -4,6 +4,7 @@ export { whileLoop } from "./control/while.ts";
 export type { DType, TypedArray } from "./dtype.ts";
 export { TensorError } from "./errors.ts";
 export { data, item, toArray } from "./fluent.ts";
+export * as linalg from "./linalg/index.ts";
 export * from "./ops/compare.ts";
 export {
   type ConvOptions,
@@ -56,7 +57,17 @@ export {
   tanh,
 } from "./ops/elementwise.ts";
 export { stopGradient } from "./ops/identity.ts";
-export * from "./ops/indexing.ts";
+export {
+  argsort,
+  oneHot,
+  scatterAdd,
+  sort,
+  take,
+  takeAlongAxis,
+  topK,
+  tril,
+  triu,
+} from "./ops/indexing.ts";
 export * from "./ops/matmul.ts";
 export { avgPool1d, avgPool2d, maxPool1d, maxPool2d, type PoolOptions } from "./ops/pool.ts";
 export * from "./ops/reduce.ts";
