@@ -29,6 +29,7 @@ export {
   zeros,
   zerosLike,
 } from "./ops/create.ts";
+export { einsum } from "./ops/einsum.ts";
 export {
   abs,
   add,
