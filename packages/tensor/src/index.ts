@@ -70,7 +70,7 @@ export {
   triu,
 } from "./ops/indexing.ts";
 export * from "./ops/matmul.ts";
-export { avgPool1d, avgPool2d, maxPool1d, maxPool2d, type PoolOptions } from "./ops/pool.ts";
+export { avgPool1d, avgPool2d, maxPool1d, maxPool2d, type PoolOptions, upsample } from "./ops/pool.ts";
 export * from "./ops/reduce.ts";
 export {
   broadcastTo,

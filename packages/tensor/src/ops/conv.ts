@@ -109,8 +109,41 @@ function inputGradient(ct: Tensor, w: Tensor, sizes: readonly number[], attrs: C
   });
 }
 
-/** The cotangent of a convolution's filters: one matrix product with the input's patches. */
+/** The cotangent of a convolution's filters. */
 function filterGradient(ct: Tensor, x: Tensor, attrs: ConvAttrs): Tensor {
+  return attrs.groups === 1 ? filtersByConvolution(ct, x, attrs) : filtersByPatches(ct, x, attrs);
+}
+
+/** As a convolution in which batch and channels change places, and so do strides and dilations. */
+function filtersByConvolution(
+  ct: Tensor,
+  x: Tensor,
+  { kernel, strides, dilations, padding }: ConvAttrs,
+): Tensor {
+  const counts = ct.shape.slice(2);
+  // What the last window doesn't reach of the input takes no part.
+  const after = kernel.map((k, i) => {
+    const used = (counts[i]! - 1) * strides[i]! + (k - 1) * dilations[i]! + 1;
+    return used - x.shape[i + 2]! - padding[i]![0];
+  });
+  const cropped = slice(
+    x,
+    null,
+    null,
+    ...after.map((a, i): SliceSpec => [0, x.shape[i + 2]! + Math.min(0, a)]),
+  );
+  const swapped = apply(convPrimitive, [moveAxis(cropped, 1, 0), moveAxis(ct, 1, 0)], {
+    kernel: counts,
+    strides: dilations,
+    dilations: strides,
+    padding: padding.map(([before], i) => [before, Math.max(0, after[i]!)] as const),
+    groups: 1,
+  });
+  return moveAxis(swapped, 1, 0);
+}
+
+/** As one matrix product a group with the input's patches. */
+function filtersByPatches(ct: Tensor, x: Tensor, attrs: ConvAttrs): Tensor {
   const { kernel, groups } = attrs;
   const [n, filters, ...counts] = ct.shape as [number, number, ...number[]];
   const channels = x.shape[1]!;
@@ -119,11 +152,7 @@ function filterGradient(ct: Tensor, x: Tensor, attrs: ConvAttrs): Tensor {
   const patches = windows(moveAxis(x, 1, 0), attrs, 1);
   const columns = reshape(patches, [groups, (channels / groups) * sizeOf(kernel), positions]);
   const rows = reshape(moveAxis(ct, 1, 0), [groups, filters / groups, positions]);
-  const product =
-    groups === 1
-      ? matmul(reshape(rows, rows.shape.slice(1)), matrixTranspose(reshape(columns, columns.shape.slice(1))))
-      : matmul(rows, matrixTranspose(columns));
-  return reshape(product, [filters, channels / groups, ...kernel]);
+  return reshape(matmul(rows, matrixTranspose(columns)), [filters, channels / groups, ...kernel]);
 }
 
 /** `"valid"`: none; `"same"`: sizes stay (for stride 1); or zeros at both ends, per axis. */

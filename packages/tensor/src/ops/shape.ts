@@ -11,7 +11,8 @@ import {
 } from "../shape.ts";
 import { apply, type Primitive, type Tensor } from "../tensor.ts";
 import { unbroadcast } from "./broadcast.ts";
-import { lift, zerosLike } from "./create.ts";
+import { lift, zeros, zerosLike } from "./create.ts";
+import { add } from "./elementwise.ts";
 
 /** Rules of an operation that is linear in its one operand, given its transpose. */
 function linear<A>(
@@ -267,6 +268,59 @@ export function pad(
     throw new TensorError("pad", `pads ${JSON.stringify(pads)} don't fit shape ${showShape(x.shape)}`);
   if (pads.every(([before, after]) => before === 0 && after === 0)) return x;
   return apply(padPrimitive, [x], { pads, value: Number(value) });
+}
+
+interface Piece {
+  readonly source: Tensor;
+  readonly axis: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What a tensor holds besides zeros, when it is padded along one axis. */
+function pieceOf(t: Tensor): Piece | undefined {
+  if (t.node.primitive !== padPrimitive) return undefined;
+  const { pads, value } = t.node.attrs as PadAttrs;
+  const axes = range(pads.length).filter((i) => pads[i]![0] + pads[i]![1] > 0);
+  const axis = axes[0];
+  if (axis === undefined || axes.length > 1 || value !== 0) return undefined;
+  const [before, after] = pads[axis]!;
+  return { source: t.node.inputs[0]!, axis, from: before, to: t.shape[axis]! - after };
+}
+
+/**
+ * A sum in which terms that fill different stretches of one axis are joined instead of padded and added, as the
+ * cotangents of a tensor's slices are.
+ */
+export function sumOfPieces(terms: readonly Tensor[]): Tensor {
+  const pieces = terms.flatMap((t) => pieceOf(t) ?? []);
+  const axis = pieces[0]?.axis;
+  const fitting: Piece[] = [];
+  for (const piece of pieces.filter((p) => p.axis === axis).sort((a, b) => a.from - b.from))
+    if (piece.from >= (fitting.at(-1)?.to ?? 0)) fitting.push(piece);
+  const joined = new Set(fitting.length > 1 ? fitting.map((p) => p.source) : []);
+  const rest = terms.filter((t) => !(pieceOf(t) && joined.has(pieceOf(t)!.source)));
+  const parts = joined.size > 0 ? [joinPieces(fitting, axis!, terms[0]!), ...rest] : rest;
+  return parts.reduce((total, t) => add(total, t));
+}
+
+function joinPieces(pieces: readonly Piece[], axis: number, like: Tensor): Tensor {
+  const gap = (size: number): Tensor[] =>
+    size === 0
+      ? []
+      : [
+          zeros(
+            like.shape.map((n, i) => (i === axis ? size : n)),
+            like.dtype,
+          ),
+        ];
+  let at = 0;
+  const parts = pieces.flatMap(({ source, from, to }) => {
+    const before = gap(from - at);
+    at = to;
+    return [...before, source];
+  });
+  return concat([...parts, ...gap(like.shape[axis]! - at)], axis);
 }
 
 /** Zeros put between neighbours: `interior[i]` of them along axis `i`. */

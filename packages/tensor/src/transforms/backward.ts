@@ -1,7 +1,7 @@
 import { isFloat } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
 import { dependents } from "../graph.ts";
-import { add } from "../ops/elementwise.ts";
+import { sumOfPieces } from "../ops/shape.ts";
 import { sameShape } from "../shape.ts";
 import type { Maybe, Tensor } from "../tensor.ts";
 
@@ -17,17 +17,22 @@ export function backward(
   const nodes = dependents(outputs, new Set(wrt));
   const active = new Set<Tensor>(wrt);
   for (const node of nodes) for (const t of node.outputs) active.add(t);
-  const gathered = new Map<Tensor, Tensor>();
+  const gathered = new Map<Tensor, Tensor[]>();
   const accumulate = (t: Tensor, ct: Maybe<Tensor>): void => {
     if (ct === undefined || !active.has(t) || !isFloat(t.dtype)) return;
-    const before = gathered.get(t);
-    gathered.set(t, before === undefined ? ct : add(before, ct));
+    const terms = gathered.get(t);
+    if (terms === undefined) gathered.set(t, [ct]);
+    else terms.push(ct);
+  };
+  const total = (t: Tensor): Maybe<Tensor> => {
+    const terms = gathered.get(t);
+    return terms && sumOfPieces(terms);
   };
   outputs.forEach((t, i) => {
     accumulate(t, cotangents[i]);
   });
   for (const node of nodes.reverse()) {
-    const cts = node.outputs.map((t) => gathered.get(t));
+    const cts = node.outputs.map(total);
     const needed = node.inputs.map((t) => active.has(t) && isFloat(t.dtype));
     if (!cts.some(Boolean) || !needed.some(Boolean) || !node.primitive.vjp) continue;
     const ctx = { inputs: node.inputs, outputs: node.outputs, attrs: node.attrs, node };
@@ -42,7 +47,7 @@ export function backward(
       if (needed[i]) accumulate(input, ct);
     });
   }
-  return wrt.map((t) => gathered.get(t));
+  return wrt.map(total);
 }
 
 /** Tangents of `outputs` from those of `inputs`: forward-mode differentiation of the graph between them. */
