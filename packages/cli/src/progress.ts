@@ -1,5 +1,5 @@
 import { describeUnit, type LabEvent, unitId } from "@prior-art/lab";
-import { SingleBar } from "cli-progress";
+import { Presets, SingleBar } from "cli-progress";
 import { duration } from "./columns.ts";
 
 /** Shows one reproduction's events: a bar with the time left on a terminal, a line every tenth elsewhere. */
@@ -16,9 +16,11 @@ export function progressView(title: string, output: NodeJS.WriteStream): Progres
   let stored = 0;
   const fraction = () => (planned ? (done + [...running.values()].reduce((a, b) => a + b, 0)) / planned : 0);
   const timeLeft = () => {
+    const elapsed = (performance.now() - started) / 1000;
     const here = fraction() * planned - stored;
-    if (here <= 0) return "…";
-    return duration((((1 - fraction()) * planned) / here) * ((performance.now() - started) / 1000));
+    // The first second goes into starting threads and says nothing about units.
+    if (here <= 0 || elapsed < 1) return "…";
+    return duration((((1 - fraction()) * planned) / here) * elapsed);
   };
   const show = output.isTTY ? bar(title, output) : sparseLines(title, output);
   return {
@@ -45,13 +47,16 @@ interface View {
 }
 
 function bar(title: string, stream: NodeJS.WriteStream): View {
-  const single = new SingleBar({
-    format: `${title} {bar} {percentage}% · {left} left · {unit}`,
-    stream,
-    hideCursor: true,
-    clearOnComplete: true,
-    linewrap: false,
-  });
+  const single = new SingleBar(
+    {
+      format: `${title} {bar} {percentage}% · {left} left · {unit}`,
+      stream,
+      hideCursor: true,
+      clearOnComplete: true,
+      linewrap: false,
+    },
+    Presets.shades_classic,
+  );
   single.start(1000, 0, { left: "…", unit: "" });
   return {
     update: (fraction, left, unit) => single.update(Math.round(1000 * fraction), { left, unit }),

@@ -4,15 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import type { AnyExperiment } from "@prior-art/toolkit/experiment";
+import type { AnyExperiment, FigureData, Metrics } from "@prior-art/toolkit/experiment";
 import { JSDOM } from "jsdom";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import failing from "../fixtures/failing.ts";
 import slow from "../fixtures/slow.ts";
 import toy from "../fixtures/toy.ts";
+import { drawFigure } from "../report/figure.ts";
 import type { LabEvent } from "../reproduce.ts";
 import type { Results } from "../results.ts";
-import { toPng } from "./drawing.ts";
+import { serverDrawing, toPng } from "./drawing.ts";
 import {
   codeVersion,
   readResults,
@@ -197,6 +198,30 @@ describe("figure and report", () => {
     const texts = [...document.querySelectorAll("text")].map((node) => node.textContent);
     expect(texts).toEqual(expect.arrayContaining(["Final loss", "momentum", "plain", "reckless"]));
     expect(document.querySelectorAll("circle").length).toBe(3 + 3 + 2);
+  });
+
+  test("a continuous legend shows the colours of the cells along the scale", async () => {
+    const { results } = await run("slow", slow);
+    const values = [0.001, 0.01, 0.1, 1, 10];
+    const heatMap: AnyExperiment = Object.assign({ ...slow } as AnyExperiment, {
+      figure: ({ Plot }: FigureData<string, Metrics>) => ({
+        options: {
+          color: { type: "log", scheme: "viridis", legend: true, label: "loss" },
+          marks: [Plot.cell(values, { x: (value) => value, fill: (value) => value })],
+        },
+      }),
+    });
+    const { document } = new JSDOM(drawFigure(heatMap, results, serverDrawing())).window;
+    const colors = (parent: Element) =>
+      [...parent.querySelectorAll("rect")].map((rect) => rect.getAttribute("fill"));
+    const [legend, cells] = [...document.querySelectorAll("g")].filter((group) =>
+      group.querySelector("rect"),
+    );
+    expect(colors(legend!)).toHaveLength(5);
+    expect(colors(legend!)).toEqual(colors(cells!));
+    expect([...legend!.querySelectorAll("text")].map((text) => text.textContent)).toEqual(
+      ["loss", ...values].map(String),
+    );
   });
 
   test("text is drawn without any font of the machine", () => {

@@ -87,7 +87,8 @@ function joinPanels(panels: readonly Panel[], { Plot, document }: Drawing): stri
       y += titleHeight;
     }
     if (color?.legend) {
-      root.append(legend(document, (plot as PlotModule.Plot).scale("color"), x, y));
+      const scale = (plot as PlotModule.Plot).scale("color");
+      root.append(legend(document, color.label ?? "", scale, x, y));
       y += legendHeight;
     }
     svg.setAttribute("x", String(x));
@@ -106,35 +107,40 @@ function joinPanels(panels: readonly Panel[], { Plot, document }: Drawing): stri
   return root.outerHTML;
 }
 
-function legend(document: Document, scale: PlotModule.Scale | undefined, x: number, y: number): Element {
+function legend(
+  document: Document,
+  label: string,
+  scale: PlotModule.Scale | undefined,
+  x: number,
+  y: number,
+): Element {
   const group = element(document, "g", { transform: `translate(${x}, ${y})`, "font-size": 10 });
-  const { domain = [], range } = scale ?? {};
-  const swatches = range
-    ? [...domain].map((value, i) => ({
-        label: String(value),
-        color: String([...range][i % [...range].length]),
-      }))
-    : rampEnds(scale);
   let left = 0;
-  for (const { label, color } of swatches) {
-    group.append(element(document, "rect", { x: left, width: 12, height: 12, fill: color }));
-    const text = element(document, "text", { x: left + 16, y: 10 });
-    text.textContent = label;
+  const write = (content: string) => {
+    const text = element(document, "text", { x: left, y: 10 });
+    text.textContent = content;
     group.append(text);
-    left += 28 + 6.2 * label.length;
+    left += 12 + 6.2 * content.length;
+  };
+  if (label) write(label);
+  for (const value of legendValues(scale)) {
+    group.append(
+      element(document, "rect", { x: left, width: 12, height: 12, fill: String(scale!.apply(value)) }),
+    );
+    left += 16;
+    write(typeof value === "number" ? String(Number(value.toPrecision(3))) : String(value));
   }
   return group;
 }
 
-/** Five swatches along a continuous scale. */
-function rampEnds(scale: PlotModule.Scale | undefined): { label: string; color: string }[] {
-  if (!scale?.domain || !scale.interpolate) return [];
-  const domain = [...scale.domain].map(Number);
-  const [low, high] = [domain[0]!, domain.at(-1)!];
-  return [0, 0.25, 0.5, 0.75, 1].map((t) => {
-    const value = low + t * (high - low);
-    return { label: String(Number(value.toPrecision(3))), color: String(scale.apply(value)) };
-  });
+/** Every value of an ordinal scale; five along a continuous one, evenly as the scale sees it. */
+function legendValues(scale: PlotModule.Scale | undefined): unknown[] {
+  const domain = [...(scale?.domain ?? [])];
+  if (!scale?.interpolate) return domain;
+  const [low, high] = [Number(domain[0]), Number(domain.at(-1))];
+  const along =
+    scale.type === "log" ? (t: number) => low * (high / low) ** t : (t: number) => low + t * (high - low);
+  return [0, 0.25, 0.5, 0.75, 1].map(along);
 }
 
 function element(
