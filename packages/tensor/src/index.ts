@@ -99,6 +99,7 @@ export type { SessionOptions } from "./runtime/runtime.ts";
 export type { Shape } from "./shape.ts";
 export { Tensor } from "./tensor.ts";
 export { type CustomRule, customVjp } from "./transforms/custom.ts";
+export { toOnnx } from "./transforms/export.ts";
 export { grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./transforms/grad.ts";
 export { type JitFunction, type JitOptions, jit } from "./transforms/jit.ts";
 export { type VmapOptions, vmap } from "./transforms/vmap.ts";

@@ -1,6 +1,7 @@
 import { isNumeric } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
-import { broadcastShapes, showShape, sizeOf } from "../shape.ts";
+import type { LowerContext } from "../onnx/lower.ts";
+import { broadcastShapes, type Shape, showShape, sizeOf } from "../shape.ts";
 import { apply, type Primitive, type Tensor } from "../tensor.ts";
 import { alignRanks, unbroadcast } from "./broadcast.ts";
 import { liftAll } from "./create.ts";
@@ -31,14 +32,31 @@ const matmulPrimitive: Primitive<null> = {
     if (x.rank !== 2 || y.rank !== 2 || x.dtype === "int32") return [ctx.emit("MatMul", inputs)];
     const [a, transA] = untransposed(x);
     const [b, transB] = untransposed(y);
-    if (!transA && !transB) return [ctx.emit("MatMul", inputs)];
-    return [ctx.emit("Gemm", [ctx.name(a), ctx.name(b)], { transA: transA ? 1 : 0, transB: transB ? 1 : 0 })];
+    // The runtime's kernel reads a transposed left operand slowly, a transposed right one at full speed. Of the two
+    // ways around that, the one that moves less memory is taken.
+    if (transA && !transB) {
+      if (y.size + node.outputs[0]!.size >= x.size)
+        return [ctx.emit("MatMul", [unfusedTranspose(ctx, ctx.name(a), a.shape), inputs[1]!])];
+      const flipped = ctx.emit("MatMul", [unfusedTranspose(ctx, inputs[1]!, y.shape), ctx.name(a)]);
+      return [ctx.emit("Transpose", [flipped], { perm: [1, 0] })];
+    }
+    if (!transB) return [ctx.emit("MatMul", inputs)];
+    return [ctx.emit("Gemm", [inputs[0]!, ctx.name(b)], { transB: 1 })];
   },
 };
 
 /** A matrix's source when it is a transpose, which Gemm reads in place. */
 const untransposed = (t: Tensor): [Tensor, boolean] =>
   t.node.primitive === transposePrimitive ? [t.node.inputs[0]!, true] : [t, false];
+
+/** A transposed matrix, in a form that the runtime's optimizer doesn't fold back into the product. */
+function unfusedTranspose(ctx: LowerContext, name: string, [rows, columns]: Shape): string {
+  const stack = ctx.emit("Reshape", [name, ctx.ints([1, rows!, columns!])]);
+  return ctx.emit("Reshape", [
+    ctx.emit("Transpose", [stack], { perm: [0, 2, 1] }),
+    ctx.ints([columns!, rows!]),
+  ]);
+}
 
 /** A stack of matrices times one matrix is a single, taller product. */
 function product(x: Tensor, y: Tensor): Tensor {

@@ -119,8 +119,19 @@ export function clip(x: TensorLike, low?: TensorLike, high?: TensorLike): Tensor
 
 /** `x · sigmoid(x)`, also called swish. */
 export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
+/** `(1 + erf(x/√2))/2`, the normal distribution function. */
+const normalCdf = (x: Tensor): Tensor => add(mul(erf(mul(x, Math.SQRT1_2)), 0.5), 0.5);
+
 /** `x · Φ(x)` with the normal distribution function Φ; exact, by erf. */
-export const gelu = (x: Tensor): Tensor => mul(mul(0.5, x), add(1, erf(mul(x, Math.SQRT1_2))));
+export const gelu = unary("gelu", null, {
+  composed: (x) => mul(x, normalCdf(x)),
+  derivative: (x) => {
+    // x/√2 is there from the forward pass, and its square is the exponent of the density.
+    const scaled = mul(x, Math.SQRT1_2);
+    const density = mul(mul(scaled, 1 / Math.sqrt(Math.PI)), exp(neg(mul(scaled, scaled))));
+    return add(normalCdf(x), density);
+  },
+});
 /** `log(sigmoid(x))`, without overflow. */
 export const logSigmoid = (x: Tensor): Tensor => neg(softplus(neg(x)));
 /** `log(exp(x) + exp(y))`, without overflow. */
