@@ -152,19 +152,18 @@ export function jit<F extends TreeFunction>(f: F, options: JitOptions = {}): Jit
     if (leaves.some((t) => concreteValue(t) === undefined)) await evaluate(leaves);
     return runCompiled(await compiled, leaves) as Promise<Awaited<ReturnType<F>>>;
   };
-  return Object.assign(run, {
+  const methods = {
     original: f,
     trace: (...args: Parameters<F>) => {
       const { leaves, shape } = flatten("jit", args);
       return traceFunction(f, leaves, shape);
-    },
-    get lastTrace() {
-      return lastTrace;
     },
     release: async () => {
       const sessions = [...cache.values()];
       cache.clear();
       for (const compiled of sessions) await (await compiled).session?.release();
     },
-  });
+  };
+  const jitted = Object.assign(run, methods);
+  return Object.defineProperty(jitted, "lastTrace", { get: () => lastTrace }) as JitFunction<F>;
 }
