@@ -16,7 +16,7 @@ export interface SearchRequest extends PaperFilter {
   readonly limit?: number | undefined;
   /** `next` of the page before. */
   readonly after?: string | undefined;
-  /** Which ranking; `fused` unless the two are being compared. */
+  /** `fused` unless rankings are being compared: `text` is the typed words alone, `vectors` the embeddings alone. */
   readonly ranking?: "fused" | "text" | "vectors" | undefined;
 }
 
@@ -49,7 +49,7 @@ const DEEPEST = 500;
 const REMEMBERED_RANKINGS = 200;
 
 /** Embeddings find other words for the same thing but are less precise than words that do occur. */
-const VECTOR_WEIGHT = 0.4;
+const VECTOR_WEIGHT = 0.35;
 const CORRECTION_WEIGHT = 0.8;
 
 interface Ranking {
@@ -147,7 +147,7 @@ export class Search {
         ? undefined
         : await this.#embeddings.embedQuestion(model, request.query);
     // From here to the ids nothing waits, so the document numbers stay those of one state of the index.
-    const { weighted, corrections } = this.#interpret(stemsOf(request.query));
+    const { weighted, corrections } = this.#interpret(stemsOf(request.query), ranking === "fused");
     const text = ranking === "vectors" ? [] : this.#index.searchText(weighted, DEPTH, request);
     const vectors = codes ? this.#index.nearest(codes, DEPTH, request) : [];
     const fused = fuse([
@@ -162,7 +162,7 @@ export class Search {
   }
 
   /** Words that no paper contains are replaced by the nearest ones; then synonyms join. */
-  #interpret(stems: readonly string[]) {
+  #interpret(stems: readonly string[], withSynonyms: boolean) {
     const corrected: WeightedStem[] = [];
     const corrections: { word: string; readAs: string }[] = [];
     const known = stems.filter((stem) => {
@@ -174,7 +174,8 @@ export class Search {
       );
       return false;
     });
-    const weights = new Map(expand(known).map(({ stem, weight }) => [stem, weight]));
+    const typed = withSynonyms ? expand(known) : known.map((stem) => ({ stem, weight: 1 }));
+    const weights = new Map(typed.map(({ stem, weight }) => [stem, weight]));
     for (const { stem, weight } of corrected) weights.set(stem, Math.max(weights.get(stem) ?? 0, weight));
     return { weighted: [...weights].map(([stem, weight]) => ({ stem, weight })), corrections };
   }

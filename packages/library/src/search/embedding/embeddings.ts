@@ -80,7 +80,8 @@ export class Embeddings {
       signal?.throwIfAborted();
       const count = await this.#embedBatch();
       if (count === 0) break;
-      onProgress?.((embedded += count));
+      embedded += count;
+      onProgress?.(embedded);
     }
     await this.#activate();
     return embedded;

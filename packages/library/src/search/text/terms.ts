@@ -8,7 +8,8 @@ export interface Term {
   readonly end: number;
 }
 
-const WORD = /\p{Script=Han}|\p{Script=Hiragana}+|\p{Script=Katakana}+|[\p{L}\p{M}]+|\p{N}+/gu;
+/** Chinese characters are words of their own, since nothing separates them. */
+const WORD = /\p{Script=Han}|[\p{L}\p{M}]+|\p{N}+/gu;
 const LONGEST_WORD = 40;
 const MEMORY_LIMIT = 200_000;
 
