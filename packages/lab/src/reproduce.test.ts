@@ -174,6 +174,13 @@ describe("tuning", () => {
     }
   });
 
+  test("a tuning metric that is no number is named", async () => {
+    const experiment = { ...toy, tuning: { ...toy.tuning!, metric: "cubes" } } as unknown as AnyExperiment;
+    await expect(reproduce(options(experiment))).rejects.toThrow(
+      /tuning metric "cubes" of arm "momentum" is not a number/,
+    );
+  });
+
   test("scores are means over the tuning seeds, and maximize turns the choice", () => {
     const experiment = {
       ...arm({ x: [1, 2] }),

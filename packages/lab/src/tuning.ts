@@ -73,12 +73,12 @@ export function chooseHyperparameters(
 function scoreOf(experiment: AnyExperiment, group: readonly UnitResult[]): number | null {
   if (group.some((unit) => unit.status === "diverged")) return null;
   const metric = experiment.tuning!.metric;
-  const scores = group.map((unit) => unit.metrics[metric]);
-  const bad = scores.find((score) => typeof score !== "number");
-  if (bad !== undefined || scores.includes(undefined)) {
-    throw new TypeError(`tuning metric "${metric}" of arm "${group[0]!.arm}" is not a number`);
-  }
-  return mean(scores as number[]);
+  const scores = group.map((unit) => {
+    const score = unit.metrics[metric];
+    if (typeof score === "number") return score;
+    throw new TypeError(`tuning metric "${metric}" of arm "${unit.arm}" is not a number`);
+  });
+  return mean(scores);
 }
 
 /** The whole grid where it is no larger than the budget, else a seeded draw without repeats; ranges are sampled. */

@@ -224,6 +224,15 @@ describe("figure and report", () => {
     );
   });
 
+  test("a figure that cannot be drawn is an error, but the results are kept", async () => {
+    const figure = () => {
+      throw new Error("no such column");
+    };
+    const broken = Object.assign({ ...toy } as AnyExperiment, { figure });
+    await expect(run("toy", broken, { mode: "quick" })).rejects.toThrow("no such column");
+    expect((await readResults(reproductionFiles(dataFolder, "toy", "quick").results))!.slug).toBe("toy");
+  });
+
   test("text is drawn without any font of the machine", () => {
     const svg = (content: string) =>
       `<svg xmlns="http://www.w3.org/2000/svg" width="80" height="20" font-family="No Such Font">${content}</svg>`;

@@ -54,10 +54,11 @@ export async function runReproduction(options: ReproductionOptions): Promise<Res
     ...(options.onEvent ? { onEvent: options.onEvent } : {}),
   });
   const files = reproductionFiles(dataFolder, slug, mode);
+  // First, so that a figure that cannot be drawn costs no results.
+  await writeResults(files.results, results);
   // Loaded when there is something to draw: a document outside a browser takes half a second to load.
   const { serverDrawing, toPng } = await import("./drawing.ts");
   const figure = drawFigure(experiment, results, serverDrawing());
-  await writeResults(files.results, results);
   await writeAtomically(files.svg, figure);
   await writeAtomically(files.png, toPng(figure));
   await writeAtomically(files.report, renderReport(options.paper, results, figure));
