@@ -69,6 +69,14 @@ const elementType = (dtype: DType): ElementType => {
 const bytesOf = (value: ArrayBufferView): Uint8Array =>
   new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 
+/** Equal for expansions of equal results; undefined where attributes are more than plain numbers. */
+function expansionKey(node: Node, inputs: readonly string[]): string | undefined {
+  const attrs = Object.entries(node.attrs ?? {});
+  if (attrs.some(([, v]) => typeof v === "function" || (typeof v === "object" && !Array.isArray(v))))
+    return undefined;
+  return `expand ${node.primitive.name}(${inputs.join()})${JSON.stringify(attrs)}`;
+}
+
 /** What lowering rules emit ONNX nodes through. Values are known by name. */
 export class LowerContext {
   private scope = new Scope(undefined);
@@ -177,6 +185,9 @@ export class LowerContext {
     const inputs = node.inputs.map((t) => this.name(t));
     const lowered = node.primitive.lower?.(this, inputs, node);
     if (lowered !== undefined) return lowered;
+    const key = expansionKey(node, inputs);
+    const known = key === undefined ? undefined : this.scope.lookup(key);
+    if (known !== undefined) return known;
     // Stand-ins, so that an expansion can't depend on the values of constants that are fed.
     const standIns = node.inputs.map((t, i) => {
       const p = placeholder(t, "lowering");
@@ -186,7 +197,9 @@ export class LowerContext {
     const expanded = node.primitive.expand?.(standIns, node.attrs);
     if (expanded === undefined)
       throw new Error(`${node.primitive.name} has no lowering for ${node.inputs.map(String).join(", ")}`);
-    return expanded.map((t) => this.name(t));
+    const names = expanded.map((t) => this.name(t));
+    if (key !== undefined) this.scope.known.set(key, names);
+    return names;
   }
 
   private lowerConstant(node: Node): string {

@@ -5,7 +5,8 @@ import { apply, concreteScalar, type Primitive, type Tensor } from "../tensor.ts
 import { alignRanks, broadcastSource, unbroadcast } from "./broadcast.ts";
 import { cast, equal, greater, where } from "./compare.ts";
 import { full, lift, liftAll, type TensorLike, zerosLike } from "./create.ts";
-import { erfDouble, log1p } from "./special.ts";
+import { erfDouble } from "./erf.ts";
+import { log1p } from "./special.ts";
 
 type DTypeCheck = (dtype: DType) => boolean;
 
