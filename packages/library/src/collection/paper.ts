@@ -49,7 +49,7 @@ const CLOCK_TOLERANCE = 2 * 86_400_000;
 const text = (longest: number) =>
   v.pipe(
     v.string("must be text"),
-    v.transform((value) => value.replace(UNPRINTABLE, " ").replace(/\s+/gu, " ").trim()),
+    v.transform((value) => value.normalize("NFC").replace(UNPRINTABLE, " ").replace(/\s+/gu, " ").trim()),
     v.maxLength(longest, `is longer than ${longest} characters`),
   );
 

@@ -99,7 +99,7 @@ async function layOut(
       <Text style={styles.footer}>
         You get this {frequency} because you subscribed.{" "}
         <Link href={manageAddress(links, PLACEHOLDERS.manage)}>Change</Link> what you get, or{" "}
-        <Link href={unsubscribeAddress(links, PLACEHOLDERS.unsubscribe)}>unsubscribe</Link>.
+        <Link href={unsubscribeAddress(links, PLACEHOLDERS.unsubscribe)}>unsubscribe</Link> at any time.
       </Text>
     </Letter>
   );
@@ -112,9 +112,11 @@ export async function confirmationMail(token: string, links: SiteLinks): Promise
   const element = (
     <Letter preview="One click and the digest starts" title="Confirm your subscription">
       <Text style={styles.summary}>
-        Somebody, hopefully you, asked for trending papers at this address.{" "}
-        <Link href={address}>Confirm the subscription</Link>. If it was not you, do nothing: no further mail
-        will come.
+        Somebody, hopefully you, asked for trending papers at this address. If it was not you, do nothing: no
+        further mail will come.
+      </Text>
+      <Text style={styles.summary}>
+        <Link href={address}>Confirm the subscription</Link>
       </Text>
     </Letter>
   );

@@ -26,12 +26,17 @@ export interface DigestReport {
   readonly bounced: number;
   /** Attempts that failed and will be repeated by the next run. */
   readonly failed: number;
+  /** Why, each reason once, at most five. */
+  readonly problems: readonly string[];
 }
+
+type Outcome = Exclude<keyof DigestReport, "problems">;
 
 /** Ten minutes: longer than sending one letter can take, and the wait after a crash. */
 const CLAIM_TIME = 600_000;
 const BATCH = 20;
 const PAGE = 500;
+const MOST_PROBLEMS = 5;
 
 /**
  * Sends the digests that are due, each once per subscriber and local day.
@@ -44,7 +49,7 @@ const PAGE = 500;
 export async function sendDigests(library: Library, options: DigestOptions): Promise<DigestReport> {
   const { now = () => new Date(), signal } = options;
   const run = new DigestRun(library, options, randomUUID(), now);
-  const report = { sent: 0, skipped: 0, bounced: 0, failed: 0 };
+  const report: Record<Outcome, number> = { sent: 0, skipped: 0, bounced: 0, failed: 0 };
   for await (const due of dueSubscribers(library, now())) {
     for (let start = 0; start < due.length; start += BATCH) {
       signal?.throwIfAborted();
@@ -55,7 +60,7 @@ export async function sendDigests(library: Library, options: DigestOptions): Pro
       }
     }
   }
-  return report;
+  return { ...report, problems: run.problems };
 }
 
 /** A subscriber with the local day for which a digest is due. */
@@ -98,6 +103,7 @@ class DigestRun {
   readonly #now: () => Date;
   readonly #content: DigestContent;
   readonly #desk: WritingDesk;
+  readonly #problems = new Set<string>();
 
   constructor(library: Library, options: DigestOptions, name: string, now: () => Date) {
     this.#library = library;
@@ -106,6 +112,10 @@ class DigestRun {
     this.#now = now;
     this.#content = new DigestContent(library, now());
     this.#desk = new WritingDesk(library, options.site);
+  }
+
+  get problems(): string[] {
+    return [...this.#problems].slice(0, MOST_PROBLEMS);
   }
 
   /** Claims those of the due that nobody has sent or is sending, with what they were sent lately. */
@@ -137,7 +147,7 @@ class DigestRun {
     return new Map(mine.map((subscriber) => [subscriber, recent.get(subscriber.id) ?? new Set()]));
   }
 
-  async send(subscriber: DueSubscriber, recent: ReadonlySet<string>): Promise<keyof DigestReport> {
+  async send(subscriber: DueSubscriber, recent: ReadonlySet<string>): Promise<Outcome> {
     const papers = await this.#content.papersFor(subscriber, recent);
     if (papers.length === 0) {
       await this.#finish(subscriber, "skipped", []);
@@ -149,6 +159,7 @@ class DigestRun {
       await this.#options.mailer.send(await this.#letter(subscriber, papers));
     } catch (error) {
       if (!(error instanceof MailRefusedError)) {
+        this.#problems.add((error as Error).message);
         await this.#giveBack(subscriber);
         return "failed";
       }
