@@ -86,6 +86,9 @@ export class LowerContext {
   /** Constants that were met and are to be fed at every run, by input name. */
   readonly fed = new Map<Node, string>();
 
+  /** Whether any value is float64. */
+  doublePrecision = false;
+
   /** @param fedConstants Constants to be inputs of the model instead of stored in it. */
   constructor(private readonly fedConstants: ReadonlySet<Node>) {}
 
@@ -175,6 +178,7 @@ export class LowerContext {
     const outputs = this.namesFor(node);
     node.outputs.forEach((t, i) => {
       this.scope.bind(t, outputs[i]!);
+      if (t.dtype === "float64") this.doublePrecision = true;
     });
   }
 
@@ -323,6 +327,8 @@ interface ValueSpec {
 
 export interface Lowered {
   readonly model: Uint8Array;
+  /** Whether any value in it is float64. */
+  readonly doublePrecision: boolean;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   /** Constants that are fed at every run, by input name. */
@@ -345,6 +351,7 @@ export function lowerGraph(
   const model = ctx.model(inputs, outputs);
   return {
     model,
+    doublePrecision: ctx.doublePrecision,
     inputs: inputs.map((i) => i.name),
     outputs: outputs.map((o) => o.name),
     fed: new Map([...ctx.fed].map(([node, name]) => [name, node])),

@@ -31,8 +31,9 @@ export async function checkFinite(
     node.primitive === constantPrimitive || isPlaceholder(node.outputs[0]!) ? [] : node.outputs,
   );
   const floats = inner.filter((t) => isFloat(t.dtype));
-  const { model, inputs, fed } = lowerGraph({ params: graph.params, outputs: floats });
-  const session = await Session.create(model);
+  const lowered = lowerGraph({ params: graph.params, outputs: floats });
+  const session = await Session.create(lowered);
+  const { inputs, fed } = lowered;
   const feeds: Record<string, Tensor> = Object.fromEntries(
     [...fed].map(([name, node]) => [name, node.outputs[0]!]),
   );

@@ -112,7 +112,7 @@ async function compiled(key: string, graph: Graph, constants: readonly Tensor[])
 async function compile(graph: Graph, constants: readonly Tensor[]): Promise<Cached> {
   const lowered = lowerGraph(graph, { fedConstants: constants });
   const nameOf = new Map([...lowered.fed].map(([name, node]) => [node, name]));
-  const session = await Session.create(lowered.model);
+  const session = await Session.create(lowered);
   return {
     session,
     constantNames: constants.map((t) => nameOf.get(t.node) ?? ""),

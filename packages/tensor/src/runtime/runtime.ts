@@ -1,6 +1,7 @@
 import type * as Ort from "onnxruntime-common";
 import { loadOrt, type OrtModule } from "#ort";
 import { type DType, type TypedArray, wordsPerElement } from "../dtype.ts";
+import type { Lowered } from "../onnx/lower.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import { type ConstantAttrs, constant, type Tensor } from "../tensor.ts";
 
@@ -28,14 +29,15 @@ export class Session {
     private readonly profiled: boolean,
   ) {}
 
-  static async create(model: Uint8Array, options: SessionOptions = {}): Promise<Session> {
+  static async create({ model, doublePrecision }: Lowered, options: SessionOptions = {}): Promise<Session> {
     const { InferenceSession, defaultProviders } = await ort();
     const inner = await InferenceSession.create(model, {
       executionProviders: [...(options.providers ?? defaultProviders)],
       intraOpNumThreads: options.threads ?? 1,
       interOpNumThreads: 1,
       executionMode: "sequential",
-      graphOptimizationLevel: "all",
+      // Among the further optimizations are fused operators with factors in single precision.
+      graphOptimizationLevel: doublePrecision ? "basic" : "all",
       logSeverityLevel: 3,
       ...(options.profile ? { enableProfiling: true, profileFilePrefix: options.profile } : {}),
     });

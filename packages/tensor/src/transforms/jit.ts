@@ -81,7 +81,7 @@ async function compile(traced: Traced, options: JitOptions): Promise<Compiled> {
   const session =
     distinct.length === 0
       ? undefined
-      : await Session.create(lowerGraph({ params: feeds, outputs: distinct }).model, options);
+      : await Session.create(lowerGraph({ params: feeds, outputs: distinct }), options);
   return {
     traced,
     session,
