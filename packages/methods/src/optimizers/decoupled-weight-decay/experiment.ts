@@ -1,0 +1,586 @@
+import {
+  abs,
+  add,
+  argmax,
+  broadcastTo,
+  cast,
+  crossEntropy,
+  data,
+  evaluate,
+  item,
+  jit,
+  matmul,
+  max,
+  mean,
+  mul,
+  notEqual,
+  oneHot,
+  random,
+  relu,
+  scan,
+  slice,
+  stack,
+  sub,
+  type Tensor,
+  take,
+  tensor,
+  treeMap,
+  valueAndGrad,
+  vmap,
+  zeros,
+} from "@prior-art/tensor";
+import {
+  digits,
+  epochOrder,
+  labelNoise,
+  selectEntries,
+  selectRows,
+  stratifiedSplit,
+} from "@prior-art/toolkit/data";
+import {
+  defineExperiment,
+  type Progress,
+  type Region,
+  type StatisticClaim,
+} from "@prior-art/toolkit/experiment";
+import type { GradientTransformation } from "@prior-art/toolkit/optim";
+import { additiveFit, linearSlope } from "@prior-art/toolkit/stats";
+import {
+  adamL2,
+  adamw,
+  cosineWarmRestarts,
+  normalizedWeightDecay,
+  type Scalar,
+  type ScheduleMultiplier,
+  sgdL2,
+  sgdw,
+} from "./method.ts";
+
+/** A multilayer perceptron 64-128-128-10; `[inputs, outputs]` weights and `[outputs]` biases. */
+const SIZES = [64, 128, 128, 10];
+const BATCH = 32;
+type Layer = { readonly weight: Tensor; readonly bias: Tensor };
+type Params = readonly Layer[];
+
+const forward = (params: Params, x: Tensor): Tensor =>
+  params.reduce((h, { weight, bias }, i) => {
+    const z = add(matmul(h, weight), bias);
+    return i === params.length - 1 ? z : relu(z);
+  }, x);
+
+/** He initialization. */
+const initialize = (key: Tensor): Params =>
+  SIZES.slice(1).map((outputs, i) => ({
+    weight: mul(random.normal(random.fold(key, i), [SIZES[i]!, outputs]), Math.sqrt(2 / SIZES[i]!)),
+    bias: zeros([outputs]),
+  }));
+
+interface Part {
+  /** `[examples, 64]`, grey levels 0–1. */
+  readonly x: Tensor;
+  /** `[examples]`, int32. */
+  readonly labels: Tensor;
+}
+
+interface Task {
+  readonly train: Part;
+  readonly validation: Part;
+  readonly test: Part;
+  readonly trainSize: number;
+}
+
+/** A quarter of the training labels is wrong; validation and test labels are right. */
+async function noisyDigits(seed: number, trainSize: number): Promise<Task> {
+  const { features, shape, labels } = await digits();
+  const split = stratifiedSplit(labels, { train: trainSize, validation: 400, test: 800, seed });
+  const part = (indices: Int32Array, classes = selectEntries(labels, indices)): Part => ({
+    x: tensor(
+      selectRows(features, shape, indices).map((v) => v / 16),
+      { shape: [indices.length, 64] },
+    ),
+    labels: tensor(classes),
+  });
+  const noisy = labelNoise(selectEntries(labels, split.train), { rate: 0.25, classes: 10, seed });
+  return {
+    train: part(split.train, noisy.labels),
+    validation: part(split.validation),
+    test: part(split.test),
+    trainSize,
+  };
+}
+
+/** Indices of the batches of `epochs` epochs from number `first`: `[steps, batchSize]`. */
+function batchOrder(
+  { trainSize }: Task,
+  seed: number,
+  first: number,
+  epochs: number,
+  batchSize: number,
+): Tensor {
+  const perEpoch = Math.floor(trainSize / batchSize);
+  const orders = Array.from({ length: epochs }, (_, i) => [
+    ...epochOrder(trainSize, { seed, epoch: first + i }).slice(0, perEpoch * batchSize),
+  ]);
+  return tensor(Int32Array.from(orders.flat()), { shape: [epochs * perEpoch, batchSize] });
+}
+
+type MakeOptimizer = (
+  rate: Scalar,
+  decay: Scalar,
+  schedule: ScheduleMultiplier,
+) => GradientTransformation<Params, { readonly step: Tensor }>;
+
+/** One training run: a learning rate and a decay (λ or λ'). */
+interface Cell {
+  readonly rate: number;
+  readonly decay: number;
+}
+
+/** Results of each cell, in order. */
+interface CellResults {
+  readonly validationNll: readonly number[];
+  readonly testNll: readonly number[];
+  readonly testError: readonly number[];
+}
+
+/** Trains all cells side by side, with one initialization and one order of batches; yields the epochs done. */
+async function* trainCells(
+  make: MakeOptimizer,
+  cells: readonly Cell[],
+  task: Task,
+  { epochs, seed }: { epochs: number; seed: number },
+): AsyncGenerator<{ epoch: number; loss: number }, CellResults> {
+  const perEpoch = Math.floor(task.trainSize / BATCH);
+  const schedule = cosineWarmRestarts({ firstPeriod: epochs * perEpoch });
+  const targets = oneHot(task.train.labels, 10);
+  const optimizerOf = (rate: Scalar, decay: Scalar) => make(rate, decay, schedule);
+  const lossAndGradient = valueAndGrad((params: Params, batch: Tensor) =>
+    crossEntropy(forward(params, take(task.train.x, batch)), take(targets, batch)),
+  );
+  type State = { readonly params: Params; readonly optimizer: { readonly step: Tensor } };
+  const trainOne = (rate: Tensor, decay: Tensor, start: State, order: Tensor): [State, Tensor] =>
+    scan(
+      ({ params, optimizer }, batch) => {
+        const [loss, gradient] = lossAndGradient(params, batch);
+        const [updates, next] = optimizerOf(rate, decay).update(gradient, optimizer, params);
+        return [{ params: treeMap(add, params, updates), optimizer: next }, loss];
+      },
+      start,
+      order,
+    );
+  const trainAll = jit(vmap(trainOne, { inAxes: [0, 0, 0, null] }));
+
+  const rates = tensor(Float32Array.from(cells, (c) => c.rate));
+  const decays = tensor(Float32Array.from(cells, (c) => c.decay));
+  const params = initialize(random.key(seed));
+  const start: State = { params, optimizer: optimizerOf(0, 0).init(params) };
+  let state: State = treeMap((t) => broadcastTo(t, [cells.length, ...t.shape]), start);
+  const chunk = Math.min(5, epochs);
+  for (let epoch = 0; epoch < epochs; epoch += chunk) {
+    const [next, losses] = await trainAll(rates, decays, state, batchOrder(task, seed, epoch, chunk, BATCH));
+    state = next;
+    yield { epoch: epoch + chunk, loss: await item(mean(losses)) };
+  }
+  await trainAll.release();
+
+  const score = (p: Params, { x, labels }: Part) => {
+    const logits = forward(p, x);
+    return {
+      nll: crossEntropy(logits, oneHot(labels, 10)),
+      error: mean(cast(notEqual(argmax(logits), labels), "float32")),
+    };
+  };
+  const scores = vmap((p: Params) => ({ validation: score(p, task.validation), test: score(p, task.test) }))(
+    state.params,
+  );
+  await evaluate(scores);
+  const list = async (t: Tensor): Promise<number[]> => [...(await data(t))];
+  return {
+    validationNll: await list(scores.validation.nll),
+    testNll: await list(scores.test.nll),
+    testError: await list(scores.test.error),
+  };
+}
+
+/** `count` numbers from `first`, each `factor` times the one before. */
+const geometric = (first: number, factor: number, count: number): number[] =>
+  Array.from({ length: count }, (_, i) => first * factor ** i);
+
+/** Grids of equal size for all four optimizers: rates by decays. */
+const GRIDS = {
+  adamL2: { rates: geometric(1e-4, 2.5, 7), decays: geometric(1e-5, 4, 7) },
+  adamw: { rates: geometric(1e-4, 2.5, 7), decays: geometric(1e-5, 4, 7) },
+  sgdL2: { rates: geometric(2e-3, 2.5, 7), decays: geometric(2e-4, 4, 7) },
+  sgdw: { rates: geometric(2e-3, 2.5, 7), decays: geometric(1e-5, 4, 7) },
+} as const;
+type Landscape = keyof typeof GRIDS;
+
+const OPTIMIZERS: Record<Landscape, MakeOptimizer> = {
+  adamL2: (learningRate, weightDecay, schedule) => adamL2({ learningRate, weightDecay, schedule }),
+  adamw: (learningRate, weightDecay, schedule) => adamw({ learningRate, weightDecay, schedule }),
+  sgdL2: (learningRate, weightDecay, schedule) => sgdL2({ learningRate, weightDecay, schedule }),
+  sgdw: (learningRate, weightDecay, schedule) => sgdw({ learningRate, weightDecay, schedule }),
+};
+
+/** Position of the smallest entry; NaN counts as worst. */
+const argmin = (values: readonly number[]): number =>
+  values.reduce(
+    (best, v, i) => (v < (values[best] ?? Number.NaN) || Number.isNaN(values[best]!) ? i : best),
+    0,
+  );
+
+/** Where a row's minimum lies, in grid steps, between the points of the grid by a parabola through three of them. */
+function refinedArgmin(row: readonly number[]): number {
+  const i = argmin(row);
+  const [left, here, right] = [row[i - 1], row[i]!, row[i + 1]];
+  if (left === undefined || right === undefined || Number.isNaN(left) || Number.isNaN(right)) return i;
+  const curvature = left - 2 * here + right;
+  return curvature > 0 ? i + (left - right) / (2 * curvature) : i;
+}
+
+type Grid = readonly (readonly number[])[];
+
+const meanGrid = (grids: readonly Grid[]): number[][] =>
+  grids[0]!.map((row, i) => row.map((_, j) => grids.reduce((sum, g) => sum + g[i]![j]!, 0) / grids.length));
+
+/** How the best log decay moves with the log rate, over the middle rates. 0: axis-aligned; -1: diagonal. */
+function optimumSlope(arm: Landscape, grids: readonly Grid[]): number {
+  const { rates, decays } = GRIDS[arm];
+  const surface = meanGrid(grids);
+  const rows = surface.length === rates.length ? [1, 2, 3, 4, 5] : surface.map((_, i) => i);
+  const step = Math.log(decays[1]! / decays[0]!);
+  return linearSlope(
+    rows.map((i) => Math.log(rates[i]!)),
+    rows.map((i) => refinedArgmin(surface[i]!) * step),
+  ).slope;
+}
+
+/** Interaction's share of the variance of log NLL over the middle 5×5 cells. */
+const interaction = (grid: Grid): number =>
+  additiveFit(grid.slice(1, 6).map((row) => row.slice(1, 6).map(Math.log))).interactionShare;
+
+/** Budgets of the third claim, in epochs, and the grid of λ_norm. */
+const NORM_EPOCHS = [15, 60, 240];
+const NORMS = geometric(0.005, 2, 9);
+const NORM_RATE = 2.5 ** 3 * 1e-4;
+
+/** Grid steps that the optimum of the mean curves moves between the shortest and the longest budget. */
+function optimumShift(curves: readonly Grid[], raw: boolean): number {
+  const byBudget = meanGrid(curves).map(refinedArgmin);
+  const unit = Math.log2(NORMS[1]! / NORMS[0]!);
+  const shift = byBudget.map((at, i) => at * unit - (raw ? Math.log2(NORM_EPOCHS[i]!) / 2 : 0));
+  return Math.max(...shift) - Math.min(...shift);
+}
+
+/** Largest difference of two float64 runs of 100 plain SGD steps: L2 with λ/α against decoupled decay λ. */
+async function sgdGap(task: Task, seed: number): Promise<number> {
+  const [rate, decay] = [0.05, 1e-3];
+  const double = (t: Tensor): Tensor => cast(t, "float64");
+  const x = double(task.train.x);
+  const y = double(oneHot(task.train.labels, 10));
+  const start = treeMap(double, initialize(random.key(seed)));
+  const gradient = valueAndGrad((params: Params, i: Tensor) =>
+    crossEntropy(forward(params, take(x, i)), take(y, i)),
+  );
+  const steps = slice(batchOrder(task, seed, 0, 10, BATCH), [0, 100]);
+  const run = (optimizer: GradientTransformation<Params, { readonly step: Tensor }>): Params =>
+    scan(
+      ({ params, state }, batch) => {
+        const [updates, next] = optimizer.update(gradient(params, batch)[1], state, params);
+        return [{ params: treeMap(add, params, updates), state: next }, null];
+      },
+      { params: start, state: optimizer.init(start) },
+      steps,
+    )[0].params;
+  const plain = { learningRate: rate, momentum: 0 };
+  const a = run(sgdL2({ ...plain, weightDecay: decay / rate }));
+  const b = run(sgdw({ ...plain, weightDecay: decay }));
+  const gaps = a.flatMap((layer, i) => [
+    max(abs(sub(layer.weight, b[i]!.weight))),
+    max(abs(sub(layer.bias, b[i]!.bias))),
+  ]);
+  return item(max(stack(gaps)));
+}
+
+/** Settings of one mode; `stride` thins the grids to every third point. */
+interface Settings {
+  readonly trainSize: number;
+  readonly epochs: number;
+  readonly stride: number;
+  readonly normEpochs: readonly number[];
+}
+
+const thin = (values: readonly number[], stride: number): number[] =>
+  values.filter((_, i) => i % stride === 0);
+
+/** Every unit has these, whether it draws a landscape or tests another claim; what a unit doesn't measure is empty. */
+type Metrics = {
+  /** At the cell of the grid that is best on validation. */
+  readonly testNll: number;
+  readonly testError: number;
+  /** Test NLL and error by rate (rows) and decay. */
+  readonly nllGrid: Grid;
+  readonly errorGrid: Grid;
+  /** Test NLL by budget (rows) and λ_norm. */
+  readonly nllByNorm: Grid;
+  readonly gap: number;
+};
+
+const NOTHING: Metrics = { testNll: 0, testError: 0, nllGrid: [], errorGrid: [], nllByNorm: [], gap: 0 };
+
+const rowsOf = (values: readonly number[], columns: number): number[][] =>
+  Array.from({ length: values.length / columns }, (_, i) => values.slice(i * columns, (i + 1) * columns));
+
+async function* landscape(arm: Landscape | "adam", task: Task, settings: Settings, seed: number) {
+  const grid = GRIDS[arm === "adam" ? "adamL2" : arm];
+  const rates = thin(grid.rates, settings.stride);
+  const decays = arm === "adam" ? [0] : thin(grid.decays, settings.stride);
+  const cells = rates.flatMap((rate) => decays.map((decay) => ({ rate, decay })));
+  const training = trainCells(OPTIMIZERS[arm === "adam" ? "adamL2" : arm], cells, task, {
+    epochs: settings.epochs,
+    seed,
+  });
+  let turn = await training.next();
+  for (; !turn.done; turn = await training.next())
+    yield { step: turn.value.epoch, of: settings.epochs, metrics: { loss: turn.value.loss } };
+  const { validationNll, testNll, testError } = turn.value;
+  const best = argmin(validationNll);
+  return {
+    ...NOTHING,
+    testNll: testNll[best]!,
+    testError: testError[best]!,
+    nllGrid: rowsOf(testNll, decays.length),
+    errorGrid: rowsOf(testError, decays.length),
+  };
+}
+
+async function* budgets(task: Task, { normEpochs }: Settings, seed: number) {
+  const total = normEpochs.reduce((a, b) => a + b, 0);
+  const nllByNorm: number[][] = [];
+  let done = 0;
+  for (const epochs of normEpochs) {
+    const budget = { batchSize: BATCH, trainSize: task.trainSize, epochs };
+    const cells = NORMS.map((norm) => ({
+      rate: NORM_RATE,
+      decay: normalizedWeightDecay({ norm, ...budget }),
+    }));
+    const training = trainCells(OPTIMIZERS.adamw, cells, task, { epochs, seed });
+    let turn = await training.next();
+    for (; !turn.done; turn = await training.next())
+      yield { step: done + turn.value.epoch, of: total, metrics: { loss: turn.value.loss } };
+    nllByNorm.push([...turn.value.testNll]);
+    done += epochs;
+  }
+  return { ...NOTHING, nllByNorm };
+}
+
+type Arm = Landscape | "adam" | "normalized" | "equivalence";
+
+async function* run({
+  arm,
+  seed,
+  settings,
+}: {
+  readonly arm: Arm;
+  readonly seed: number;
+  readonly settings: Settings;
+}): AsyncGenerator<Progress, Metrics, void> {
+  const task = await noisyDigits(seed, settings.trainSize);
+  if (arm === "normalized") return yield* budgets(task, settings, seed);
+  if (arm === "equivalence") return { ...NOTHING, gap: await sgdGap(task, seed) };
+  return yield* landscape(arm, task, settings, seed);
+}
+
+const slopeClaim = (
+  id: string,
+  arm: Landscape,
+  statement: string,
+  pass: Region,
+): StatisticClaim<Arm, Metrics> => ({
+  kind: "statistic",
+  id,
+  of: "separable-landscape",
+  statement,
+  quantity: "slope of the best log decay on the log rate",
+  modes: ["full"],
+  arms: [arm],
+  acrossSeeds: (seeds) =>
+    optimumSlope(
+      arm,
+      seeds.map((s) => s[arm].nllGrid),
+    ),
+  pass,
+});
+
+export default defineExperiment({
+  settings: {
+    full: { trainSize: 500, epochs: 60, stride: 1, normEpochs: NORM_EPOCHS },
+    quick: { trainSize: 500, epochs: 10, stride: 3, normEpochs: [5, 10, 20] },
+  },
+  seeds: { full: 10, quick: 3 },
+  arms: {
+    adamL2: { label: "Adam + L2" },
+    adamw: { label: "AdamW" },
+    sgdL2: { label: "SGD + L2" },
+    sgdw: { label: "SGDW" },
+    adam: { label: "Adam" },
+    normalized: { label: "AdamW, normalized decay" },
+    equivalence: { label: "SGD, both ways" },
+  },
+  run,
+  claims: [
+    slopeClaim(
+      "adam-l2-diagonal",
+      "adamL2",
+      "Adam with L2: the best log λ' falls by at least half the rise of the log rate",
+      { max: -0.5 },
+    ),
+    slopeClaim("adamw-axis-aligned", "adamw", "AdamW: the best log λ moves by at most 0.35 of the log rate", {
+      min: -0.35,
+      max: 0.35,
+    }),
+    slopeClaim(
+      "sgd-l2-diagonal",
+      "sgdL2",
+      "SGD with L2: the best log λ' falls by at least half the rise of the log rate",
+      { max: -0.5 },
+    ),
+    slopeClaim("sgdw-axis-aligned", "sgdw", "SGDW: the best log λ moves by at most 0.35 of the log rate", {
+      min: -0.35,
+      max: 0.35,
+    }),
+    {
+      kind: "statistic",
+      id: "adam-less-coupled",
+      of: "separable-landscape",
+      statement: "The optimum slides more with the rate under Adam with L2 than under AdamW",
+      quantity: "difference of the slopes' sizes",
+      modes: ["full"],
+      arms: ["adamL2", "adamw"],
+      acrossSeeds: (seeds) =>
+        Math.abs(
+          optimumSlope(
+            "adamL2",
+            seeds.map((s) => s.adamL2.nllGrid),
+          ),
+        ) -
+        Math.abs(
+          optimumSlope(
+            "adamw",
+            seeds.map((s) => s.adamw.nllGrid),
+          ),
+        ),
+      pass: { min: 0 },
+    },
+    {
+      kind: "statistic",
+      id: "adam-interaction",
+      of: "separable-landscape",
+      statement: "Rate and decay interact less in AdamW's landscape than in that of Adam with L2",
+      quantity: "difference of the interaction's shares of variance",
+      modes: ["full"],
+      arms: ["adamL2", "adamw"],
+      perSeed: ({ adamL2: l2, adamw: decoupled }) => interaction(l2.nllGrid) - interaction(decoupled.nllGrid),
+      pass: { min: 0 },
+    },
+    {
+      kind: "comparison",
+      id: "adamw-nll",
+      of: "better-generalization",
+      statement: "AdamW's test NLL is below that of Adam with L2, each at its best cell",
+      metric: "testNll",
+      better: "adamw",
+      worse: "adamL2",
+      goal: "minimize",
+    },
+    {
+      kind: "comparison",
+      id: "adamw-error",
+      of: "better-generalization",
+      statement: "AdamW's test error is below that of Adam with L2, each at its best cell",
+      metric: "testError",
+      better: "adamw",
+      worse: "adamL2",
+      goal: "minimize",
+    },
+    {
+      kind: "comparison",
+      id: "adamw-close-to-sgdw",
+      of: "better-generalization",
+      statement: "AdamW's test error is within one percentage point of SGDW's",
+      metric: "testError",
+      better: "adamw",
+      worse: "sgdw",
+      goal: "minimize",
+      margin: -0.01,
+    },
+    {
+      kind: "statistic",
+      id: "normalized-optimum-stays",
+      of: "budget-invariant-normalized-decay",
+      statement: "The best λ_norm moves by at most one factor of 2 over 15, 60 and 240 epochs",
+      quantity: "shift of the best λ_norm, factors of 2",
+      modes: ["full"],
+      arms: ["normalized"],
+      acrossSeeds: (seeds) =>
+        optimumShift(
+          seeds.map((s) => s.normalized.nllByNorm),
+          false,
+        ),
+      pass: { max: 1 },
+    },
+    {
+      kind: "statistic",
+      id: "raw-optimum-shifts",
+      of: "budget-invariant-normalized-decay",
+      statement: "The best raw λ moves by at least one factor of 2 over the same budgets",
+      quantity: "shift of the best λ, factors of 2",
+      modes: ["full"],
+      arms: ["normalized"],
+      acrossSeeds: (seeds) =>
+        optimumShift(
+          seeds.map((s) => s.normalized.nllByNorm),
+          true,
+        ),
+      pass: { min: 1 },
+    },
+    {
+      kind: "deterministic",
+      id: "sgd-same-iterates",
+      of: "sgd-equivalence",
+      statement: "After 100 steps of SGD, L2 with λ/α and decoupled decay λ agree to 1e-12 in float64",
+      arm: "equivalence",
+      metric: "gap",
+      expected: 0,
+      tolerance: 1e-12,
+    },
+  ],
+  figure: ({ Plot, units, mode, arms }) =>
+    (["adamL2", "adamw"] as const).map((arm) => {
+      const stride = mode === "quick" ? 3 : 1;
+      const rates = thin(GRIDS[arm].rates, stride);
+      const decays = thin(GRIDS[arm].decays, stride);
+      const grids = units.filter((unit) => unit.arm === arm).map((unit) => unit.metrics.errorGrid);
+      const surface = grids.length > 0 ? meanGrid(grids) : [];
+      const cells = surface.flatMap((row, i) =>
+        row.map((error, j) => ({ rate: rates[i]!.toPrecision(2), decay: decays[j]!.toPrecision(2), error })),
+      );
+      const minima = surface.map((row, i) => ({
+        rate: rates[i]!.toPrecision(2),
+        decay: decays[argmin(row)]!.toPrecision(2),
+      }));
+      return {
+        title: `${arms.find((a) => a.name === arm)!.label}: test error`,
+        options: {
+          x: { label: "decay", domain: decays.map((d) => d.toPrecision(2)), tickRotate: -40 },
+          y: { label: "learning rate", domain: rates.map((r) => r.toPrecision(2)) },
+          color: { scheme: "viridis", legend: true, label: "test error", reverse: true },
+          marks: [
+            Plot.cell(cells, { x: "decay", y: "rate", fill: "error" }),
+            Plot.line(minima, { x: "decay", y: "rate", stroke: "white", strokeWidth: 2 }),
+            Plot.dot(minima, { x: "decay", y: "rate", fill: "white", r: 4 }),
+          ],
+        },
+      };
+    }),
+});
