@@ -90,8 +90,8 @@ export interface AdamState<P> {
 }
 
 /** `1 - β^step`, accurate for β near 1. */
-const debias = (beta: number, step: Tensor): Scalar =>
-  beta === 0 ? 1 : neg(expm1(mul(step, Math.log(beta))));
+const debias = (beta: number, step: Tensor): Tensor =>
+  beta === 0 ? add(mul(step, 0), 1) : neg(expm1(mul(step, Math.log(beta))));
 
 const firstStep = (params: unknown): Tensor => scalar(0, treeLeaves(params)[0]?.dtype ?? "float32");
 
