@@ -6,8 +6,8 @@ export interface OrtModule {
   readonly defaultProviders: readonly string[];
 }
 
-/** ONNX Runtime's native library. */
-export async function loadOrt(): Promise<OrtModule> {
+/** ONNX Runtime's native library, whatever the providers. */
+export async function loadOrt(_providers?: readonly string[]): Promise<OrtModule> {
   const { default: ort } = await import("onnxruntime-node");
   return { InferenceSession: ort.InferenceSession, Tensor: ort.Tensor, defaultProviders: ["cpu"] };
 }

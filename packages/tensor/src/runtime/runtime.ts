@@ -1,8 +1,8 @@
 import type * as Ort from "onnxruntime-common";
 import { loadOrt, type OrtModule } from "#ort";
-import { type DType, type TypedArray, wordsPerElement } from "../dtype.ts";
+import { type TypedArray, wordsPerElement } from "../dtype.ts";
 import type { Lowered } from "../onnx/lower.ts";
-import { type Shape, sizeOf } from "../shape.ts";
+import { sizeOf } from "../shape.ts";
 import { type ConstantAttrs, constant, type Tensor } from "../tensor.ts";
 
 export interface SessionOptions {
@@ -14,23 +14,26 @@ export interface SessionOptions {
   readonly profile?: string;
 }
 
-let module: Promise<OrtModule> | undefined;
-let loaded: OrtModule | undefined;
+/** Builds of the runtime in use: one for all, but for WebGPU in browsers. */
+const modules = new Map<string, Promise<OrtModule>>();
 
-async function ort(): Promise<OrtModule> {
-  module ??= loadOrt().then((m) => (loaded = m));
-  return module;
+function ort(providers: readonly string[] | undefined): Promise<OrtModule> {
+  const build = providers?.includes("webgpu") ? "webgpu" : "cpu";
+  let loading = modules.get(build);
+  if (loading === undefined) modules.set(build, (loading = loadOrt(providers)));
+  return loading;
 }
 
 /** A compiled model. */
 export class Session {
   private constructor(
     private readonly inner: Ort.InferenceSession,
+    private readonly OrtTensor: typeof Ort.Tensor,
     private readonly profiled: boolean,
   ) {}
 
   static async create({ model, doublePrecision }: Lowered, options: SessionOptions = {}): Promise<Session> {
-    const { InferenceSession, defaultProviders } = await ort();
+    const { InferenceSession, Tensor: OrtTensor, defaultProviders } = await ort(options.providers);
     const inner = await InferenceSession.create(model, {
       executionProviders: [...(options.providers ?? defaultProviders)],
       intraOpNumThreads: options.threads ?? 1,
@@ -41,7 +44,7 @@ export class Session {
       logSeverityLevel: 3,
       ...(options.profile ? { enableProfiling: true, profileFilePrefix: options.profile } : {}),
     });
-    return new Session(inner, options.profile !== undefined);
+    return new Session(inner, OrtTensor, options.profile !== undefined);
   }
 
   /** Runs the model; all inputs are computed tensors. */
@@ -50,7 +53,7 @@ export class Session {
     outputs: readonly { name: string; like: Tensor }[],
   ): Promise<Tensor[]> {
     const handles: Record<string, Ort.Tensor> = {};
-    for (const name in feeds) handles[name] = handleOf(feeds[name]!);
+    for (const name in feeds) handles[name] = this.handleOf(feeds[name]!);
     const results = await this.inner.run(
       handles,
       outputs.map((o) => o.name),
@@ -61,21 +64,20 @@ export class Session {
     });
   }
 
+  /** The runtime's view of a computed tensor's memory, made once for each build of the runtime. */
+  private handleOf(t: Tensor): Ort.Tensor {
+    const attrs = t.node.attrs as ConstantAttrs;
+    if (!(attrs.handle instanceof this.OrtTensor)) {
+      if (attrs.value.length !== sizeOf(t.shape) * wordsPerElement(t.dtype))
+        throw new Error("a buffer changed its size");
+      attrs.handle = new this.OrtTensor(t.dtype as "float32", attrs.value as Float32Array, t.shape);
+    }
+    return attrs.handle as Ort.Tensor;
+  }
+
   /** Frees the model; a profile that was asked for is written now. */
   async release(): Promise<void> {
     if (this.profiled) this.inner.endProfiling();
     await this.inner.release();
   }
-}
-
-/** The runtime's view of a computed tensor's memory, made once. */
-function handleOf(t: Tensor): Ort.Tensor {
-  const attrs = t.node.attrs as ConstantAttrs;
-  attrs.handle ??= newHandle(attrs.value, t.dtype, t.shape);
-  return attrs.handle as Ort.Tensor;
-}
-
-function newHandle(value: TypedArray, dtype: DType, shape: Shape): Ort.Tensor {
-  if (value.length !== sizeOf(shape) * wordsPerElement(dtype)) throw new Error("a buffer changed its size");
-  return new loaded!.Tensor(dtype as "float32", value as Float32Array, shape);
 }
