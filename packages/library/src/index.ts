@@ -5,7 +5,13 @@ export { ConfigurationError, type LibraryOptions, libraryOptionsFrom } from "./c
 export { FolderInUseError } from "./database/folderLock.ts";
 export { type Letter, type Mailer, MailRefusedError, outboxMailer, smtpMailer } from "./digest/mailer.ts";
 export { createMailer, type MailSettings, mailSettingsFrom } from "./digest/mailSettings.ts";
-export { type DigestOptions, type DigestReport, previewDigests, sendDigests } from "./digest/sendDigests.ts";
+export {
+  type DigestOptions,
+  type DigestReport,
+  previewDigests,
+  sampleDigest,
+  sendDigests,
+} from "./digest/sendDigests.ts";
 export { IMPORT_FORMATS, type ImportFormat, type ImportReport } from "./import/importFile.ts";
 export { UnreadableFileError } from "./import/record.ts";
 export { Library, openLibrary } from "./library.ts";

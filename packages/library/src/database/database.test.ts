@@ -49,8 +49,9 @@ test("an embedded database keeps its data from one opening to the next", async (
   await second.close();
 });
 
-test("a server that does not answer is an error", async () => {
-  await expect(openDatabase({ databaseUrl: "postgres://x@127.0.0.1:1/x" })).rejects.toThrow();
+test("a server that does not answer is named in one line, its password is not", async () => {
+  const opening = openDatabase({ databaseUrl: "postgres://x:hunter2@127.0.0.1:1/x" });
+  await expect(opening).rejects.toThrow(/^No PostgreSQL at 127\.0\.0\.1:1 \(ECONNREFUSED\)/);
 });
 
 describeOnEachDatabase("database", (bed) => {

@@ -28,13 +28,15 @@ export interface Database {
  * Opens the database and migrates it.
  *
  * @throws FolderInUseError when another process has the folder open
- * @throws Error when the server cannot be reached or a migration fails
+ * @throws DatabaseUnreachableError when the server cannot be reached
+ * @throws Error when a migration fails
  */
 export async function openDatabase({ dataDir, databaseUrl }: DatabaseLocation): Promise<Database> {
   const unlock = databaseUrl || dataDir === undefined ? () => undefined : lockFolder(dataDir);
   const pool: PostgresPool = databaseUrl ? serverPool(databaseUrl) : await EmbeddedPool.open(dataDir);
   const database = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   try {
+    if (databaseUrl) await requireConnection(database, databaseUrl);
     await migrate(database);
     return {
       kind: databaseUrl ? "server" : "embedded",
@@ -58,6 +60,23 @@ export async function openDatabase({ dataDir, databaseUrl }: DatabaseLocation): 
     await database.destroy();
     unlock();
     throw error;
+  }
+}
+
+/** The server cannot be reached or does not let us in. The message is one line, without the password. */
+export class DatabaseUnreachableError extends Error {
+  override readonly name = "DatabaseUnreachableError";
+}
+
+async function requireConnection(database: Kysely<Schema>, databaseUrl: string): Promise<void> {
+  try {
+    await sql`select 1`.execute(database);
+  } catch (cause) {
+    const { code = "", message } = cause as NodeJS.ErrnoException;
+    const host = URL.canParse(databaseUrl) ? new URL(databaseUrl).host : "an unreadable address";
+    throw new DatabaseUnreachableError(`No PostgreSQL at ${host} (${code || message}); see DATABASE_URL`, {
+      cause,
+    });
   }
 }
 

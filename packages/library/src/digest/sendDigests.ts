@@ -262,6 +262,26 @@ export async function previewDigests(
   return letters;
 }
 
+/** What somebody without special wishes would get now; for looking at, since its links belong to nobody. */
+export async function sampleDigest(
+  library: Library,
+  { site, now }: { site: string; now: Date },
+): Promise<Letter> {
+  const subscriber: DueSubscriber = {
+    id: "sample",
+    email: "you@example.org",
+    state: "active",
+    frequency: "daily",
+    weekday: 1,
+    hour: 0,
+    timeZone: "UTC",
+    interests: { topics: [], families: [], searches: [] },
+    day: localTime(now, "UTC").day,
+  };
+  const papers = await new DigestContent(library, now).papersFor(subscriber, new Set());
+  return new WritingDesk(library, site).letter(subscriber, papers, now);
+}
+
 async function deliveredDays(library: Library, due: readonly DueSubscriber[]): Promise<Set<string>> {
   const rows = await library.database.sql
     .selectFrom("delivery")

@@ -25,7 +25,7 @@ export interface TrendingRank {
 /** Of the papers that nobody voted for or ran, only the newest can be in a list, and never more than this. */
 const NEWEST = 500;
 
-/** The papers that somebody voted for or ran lately and the newest ones, by falling score, ties by id. */
+/** The papers that somebody voted for or ran lately and the newest ones, by falling score; equal ones by falling year, then id. */
 export async function trendingRanks(
   database: Database,
   window: TrendingWindow,
@@ -47,10 +47,11 @@ export async function trendingRanks(
   const ids = [...new Set([...votes, ...runs].map(({ paper_id }) => paper_id))];
   const fresh = database.sql
     .selectFrom("paper")
-    .select(["id", "family", "added_at"])
+    .select(["id", "family", "year", "added_at"])
     .where("added_at", ">=", oldest)
     .where("added_at", "<=", now)
     .orderBy("added_at", "desc")
+    .orderBy("year", (order) => order.desc().nullsLast())
     .orderBy("id")
     .limit(NEWEST);
   const papers = await (ids.length === 0
@@ -58,16 +59,23 @@ export async function trendingRanks(
     : database.sql
         .selectFrom(fresh.as("fresh"))
         .selectAll()
-        .union(database.sql.selectFrom("paper").select(["id", "family", "added_at"]).where("id", "in", ids))
+        .union(
+          database.sql
+            .selectFrom("paper")
+            .select(["id", "family", "year", "added_at"])
+            .where("id", "in", ids),
+        )
   ).execute();
   const votesOf = groupTimes(votes);
   const runsOf = groupTimes(runs);
   return papers
-    .map(({ id, family, added_at }) => {
+    .map(({ id, family, year, added_at }) => {
       const events = { votes: votesOf.get(id) ?? [], runs: runsOf.get(id) ?? [], since: added_at };
-      return { id, family, score: trendingScore(events, now, window) };
+      return { id, family, year: year ?? 0, score: trendingScore(events, now, window) };
     })
-    .sort((left, right) => right.score - left.score || (left.id < right.id ? -1 : 1));
+    .sort(
+      (left, right) => right.score - left.score || right.year - left.year || (left.id < right.id ? -1 : 1),
+    );
 }
 
 /** What is talked about: by default over a week, the ten highest. */
