@@ -3,7 +3,6 @@ export { type ScanOptions, scan } from "./control/scan.ts";
 export { whileLoop } from "./control/while.ts";
 export type { DType, TypedArray } from "./dtype.ts";
 export { TensorError } from "./errors.ts";
-export { data, item, toArray } from "./fluent.ts";
 export * as linalg from "./linalg/index.ts";
 export * from "./ops/compare.ts";
 export {
@@ -20,7 +19,6 @@ export {
   eye,
   full,
   linspace,
-  type Nested,
   ones,
   onesLike,
   scalar,
@@ -97,10 +95,11 @@ export { debugNans } from "./runtime/debug.ts";
 export { evaluate } from "./runtime/evaluate.ts";
 export type { SessionOptions } from "./runtime/runtime.ts";
 export type { Shape } from "./shape.ts";
-export { Tensor } from "./tensor.ts";
+export { type Nested, Tensor } from "./tensor.ts";
 export { type CustomRule, customVjp } from "./transforms/custom.ts";
 export { toOnnx } from "./transforms/export.ts";
 export { grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./transforms/grad.ts";
 export { type JitFunction, type JitOptions, jit } from "./transforms/jit.ts";
 export { type VmapOptions, vmap } from "./transforms/vmap.ts";
 export { type Tree, treeLeaves, treeMap } from "./tree.ts";
+export { data, item, toArray } from "./values.ts";

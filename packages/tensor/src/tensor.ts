@@ -86,6 +86,21 @@ export class Tensor {
     return sizeOf(this.shape);
   }
 
+  /** The values in row-major order; they are computed first if need be. Don't write to them. */
+  data(): Promise<TypedArray> {
+    return readers.data(this);
+  }
+
+  /** The value of a tensor of one element. Bools come as 0 or 1. */
+  item(): Promise<number> {
+    return readers.item(this);
+  }
+
+  /** The values as nested arrays (a number for a tensor without axes); bools as booleans. */
+  toArray(): Promise<Nested> {
+    return readers.toArray(this);
+  }
+
   toString(): string {
     return `Tensor(${this.dtype}${showShape(this.shape)})`;
   }
@@ -99,6 +114,16 @@ export class Tensor {
     );
   }
 }
+
+/** Numbers nested as deep as the tensor has axes. */
+export type Nested = number | boolean | readonly Nested[];
+
+/** How values are read; filled in by `values.ts`, so that the graph does not depend on the runtime. */
+export const readers = {} as {
+  data(t: Tensor): Promise<TypedArray>;
+  item(t: Tensor): Promise<number>;
+  toArray(t: Tensor): Promise<Nested>;
+};
 
 /** Applies a primitive; shape and dtype errors are thrown here, at the caller's line. */
 export function applyAll<A>(primitive: Primitive<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {

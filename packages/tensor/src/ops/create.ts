@@ -1,11 +1,8 @@
 import { allocate, type DType, dtypeOfArray, type TypedArray, toTypedArray } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
-import { checkShape, type Shape, showShape, sizeOf } from "../shape.ts";
-import { constant, Tensor } from "../tensor.ts";
+import { checkShape, type Shape, showShape } from "../shape.ts";
+import { constant, type Nested, Tensor } from "../tensor.ts";
 import { broadcastTo } from "./shape.ts";
-
-/** Numbers nested as deep as the tensor has axes. */
-export type Nested = number | boolean | readonly Nested[];
 
 /** Anything an operation takes as a tensor; a number takes the dtype of the operand beside it. */
 export type TensorLike = Tensor | number | boolean;
@@ -124,6 +121,3 @@ export function liftAll(op: string, values: readonly TensorLike[], fallback: DTy
 
 const describe = (value: unknown): string =>
   value === null || value === undefined ? String(value) : `${typeof value} ${JSON.stringify(value) ?? ""}`;
-
-/** Elements of a shape; exported for callers that allocate beside tensors. */
-export const elementCount = sizeOf;

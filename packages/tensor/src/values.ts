@@ -1,9 +1,8 @@
 import type { TypedArray } from "./dtype.ts";
 import { TensorError } from "./errors.ts";
-import type { Nested } from "./ops/create.ts";
 import { evaluate } from "./runtime/evaluate.ts";
 import { type Shape, sizeOf } from "./shape.ts";
-import { concreteValue, type Tensor } from "./tensor.ts";
+import { concreteValue, type Nested, readers, type Tensor } from "./tensor.ts";
 
 /** The values of a tensor in row-major order; it is computed first if need be. Don't write to them. */
 export async function data(t: Tensor): Promise<TypedArray> {
@@ -30,3 +29,5 @@ export async function toArray(t: Tensor): Promise<Nested> {
   };
   return nest(t.shape, 0);
 }
+
+Object.assign(readers, { data, item, toArray });
