@@ -391,6 +391,8 @@ async function* run({
   return yield* landscape(arm, task, settings, seed);
 }
 
+const label = (value: number): string => value.toExponential(1);
+
 const slopeClaim = (
   id: string,
   arm: Landscape,
@@ -563,18 +565,30 @@ export default defineExperiment({
       const grids = units.filter((unit) => unit.arm === arm).map((unit) => unit.metrics.errorGrid);
       const surface = grids.length > 0 ? meanGrid(grids) : [];
       const cells = surface.flatMap((row, i) =>
-        row.map((error, j) => ({ rate: rates[i]!.toPrecision(2), decay: decays[j]!.toPrecision(2), error })),
+        row.map((error, j) => ({ rate: label(rates[i]!), decay: label(decays[j]!), error })),
       );
       const minima = surface.map((row, i) => ({
-        rate: rates[i]!.toPrecision(2),
-        decay: decays[argmin(row)]!.toPrecision(2),
+        rate: label(rates[i]!),
+        decay: label(decays[argmin(row)]!),
       }));
       return {
         title: `${arms.find((a) => a.name === arm)!.label}: test error`,
         options: {
-          x: { label: "decay", domain: decays.map((d) => d.toPrecision(2)), tickRotate: -40 },
-          y: { label: "learning rate", domain: rates.map((r) => r.toPrecision(2)) },
-          color: { scheme: "viridis", legend: true, label: "test error", reverse: true },
+          width: 560,
+          height: 400,
+          marginLeft: 90,
+          marginBottom: 70,
+          x: { label: "decay", labelOffset: 62, domain: decays.map(label), tickRotate: -35 },
+          y: { label: "learning rate", labelOffset: 80, domain: rates.map(label) },
+          // One scale for both, on which what is worse than 0.3 looks alike.
+          color: {
+            type: "linear",
+            scheme: "viridis",
+            legend: true,
+            label: "test error",
+            domain: [0.3, 0.07],
+            clamp: true,
+          },
           marks: [
             Plot.cell(cells, { x: "decay", y: "rate", fill: "error" }),
             Plot.line(minima, { x: "decay", y: "rate", stroke: "white", strokeWidth: 2 }),
