@@ -7,7 +7,14 @@ const shared = { testTimeout: 120_000, hookTimeout: 120_000 };
 const node: TestProjectConfiguration = {
   resolve: { conditions: ["source", "node"] },
   ssr: { resolve: { conditions: ["source", "node"] } },
-  test: { ...shared, name: "node", include: ["packages/*/src/**/*.test.ts"], pool: "forks", maxWorkers: 2 },
+  test: {
+    ...shared,
+    name: "node",
+    include: ["packages/*/src/**/*.test.ts"],
+    exclude: ["**/*.browser.test.ts"],
+    pool: "forks",
+    maxWorkers: 2,
+  },
 };
 
 const candidates = [
@@ -36,7 +43,11 @@ const browser: TestProjectConfiguration = {
           executablePath: chromium ?? "",
           args: [
             "--no-sandbox",
-            "--disable-gpu",
+            // A GPU in software, so that WebGPU can be tested anywhere.
+            "--enable-unsafe-webgpu",
+            "--use-webgpu-adapter=swiftshader",
+            "--use-vulkan=swiftshader",
+            "--enable-features=Vulkan",
             "--disable-quic",
             "--no-first-run",
             "--disable-background-networking",
