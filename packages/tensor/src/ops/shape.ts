@@ -293,15 +293,21 @@ function pieceOf(t: Tensor): Piece | undefined {
  * cotangents of a tensor's slices are.
  */
 export function sumOfPieces(terms: readonly Tensor[]): Tensor {
-  const pieces = terms.flatMap((t) => pieceOf(t) ?? []);
-  const axis = pieces[0]?.axis;
-  const fitting: Piece[] = [];
-  for (const piece of pieces.filter((p) => p.axis === axis).sort((a, b) => a.from - b.from))
-    if (piece.from >= (fitting.at(-1)?.to ?? 0)) fitting.push(piece);
-  const joined = new Set(fitting.length > 1 ? fitting.map((p) => p.source) : []);
-  const rest = terms.filter((t) => !(pieceOf(t) && joined.has(pieceOf(t)!.source)));
-  const parts = joined.size > 0 ? [joinPieces(fitting, axis!, terms[0]!), ...rest] : rest;
-  return parts.reduce((total, t) => add(total, t));
+  const pieces = terms.map(pieceOf);
+  const axis = pieces.find((p) => p !== undefined)?.axis;
+  const inOrder = pieces
+    .flatMap((piece, term) => (piece?.axis === axis && piece !== undefined ? [{ piece, term }] : []))
+    .sort((a, b) => a.piece.from - b.piece.from);
+  const fitting: typeof inOrder = [];
+  for (const next of inOrder) if (next.piece.from >= (fitting.at(-1)?.piece.to ?? 0)) fitting.push(next);
+  if (fitting.length < 2) return terms.reduce((total, t) => add(total, t));
+  const joined = joinPieces(
+    fitting.map((f) => f.piece),
+    axis!,
+    terms[0]!,
+  );
+  const rest = terms.filter((_, i) => !fitting.some((f) => f.term === i));
+  return rest.reduce((total, t) => add(total, t), joined);
 }
 
 function joinPieces(pieces: readonly Piece[], axis: number, like: Tensor): Tensor {
