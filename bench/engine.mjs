@@ -57,7 +57,7 @@ async function torch(notice) {
   const runs = [];
   for (const python of [process.env.PRIOR_ART_PYTHON, "/usr/bin/python3", "python3"].filter(Boolean)) {
     for (const [threads, env] of torchSettings) {
-      const run = await measure(python, [file("engine/peers/torch.py"), threads, String(SECONDS)], env);
+      const run = await measure(python, [file("engine/peers/pytorch.py"), threads, String(SECONDS)], env);
       if (run.failure) {
         notice(`PyTorch (${python}): ${run.failure}; install python3-torch and libopenblas0 to compare with it`);
         break;

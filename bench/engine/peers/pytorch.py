@@ -1,6 +1,6 @@
 """Times one training step (Adam) and one inference of the benchmark's networks in PyTorch; prints JSON.
 
-Usage: torch.py THREADS SECONDS_PER_CASE
+Usage: pytorch.py THREADS SECONDS_PER_CASE
 """
 
 import json
