@@ -1,10 +1,10 @@
-import { isFloat } from "../dtype.ts";
+import { allocate, type DType, isFloat } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
 import { range, showShape, sizeOf } from "../shape.ts";
-import { apply, type Primitive, type Tensor } from "../tensor.ts";
+import { apply, constant, type Primitive, type Tensor } from "../tensor.ts";
 import { add } from "./elementwise.ts";
 import { matmul } from "./matmul.ts";
-import { dilate, flip, matrixTranspose, moveAxis, reshape, type SliceSpec, slice } from "./shape.ts";
+import { concat, dilate, flip, matrixTranspose, moveAxis, reshape, type SliceSpec, slice } from "./shape.ts";
 import { type WindowGeometry, windowCounts, windows } from "./windows.ts";
 
 interface ConvAttrs extends WindowGeometry {
@@ -155,6 +155,61 @@ function filtersByPatches(ct: Tensor, x: Tensor, attrs: ConvAttrs): Tensor {
   return reshape(matmul(rows, matrixTranspose(columns)), [filters, channels / groups, ...kernel]);
 }
 
+/**
+ * Whether a convolution is cheaper as matrix products over whole planes: the runtime handles images one by one, and few
+ * pixels don't fill its kernels. Selecting pixels costs `pixels / filters` of the products that follow.
+ */
+const hasSmallPlanes = (x: Tensor, w: Tensor, groups: number): boolean => {
+  const pixels = sizeOf(x.shape.slice(2));
+  return groups === 1 && pixels <= 36 && pixels <= w.shape[0]!;
+};
+
+/** A constant 0/1 matrix `[pixels, windows]` with the pixel that each window has at one position of the kernel. */
+function selection(
+  sizes: readonly number[],
+  position: readonly number[],
+  g: WindowGeometry,
+  dtype: DType,
+): Tensor {
+  const counts = windowCounts(sizes, g);
+  const value = allocate(dtype, sizeOf(sizes) * sizeOf(counts));
+  for (let window = 0; window < sizeOf(counts); window++) {
+    let rest = window;
+    let pixel = 0;
+    let step = 1;
+    let inside = true;
+    for (let i = sizes.length - 1; i >= 0; i--) {
+      const at = (rest % counts[i]!) * g.strides[i]! + position[i]! * g.dilations[i]! - g.padding[i]![0];
+      rest = Math.floor(rest / counts[i]!);
+      inside &&= at >= 0 && at < sizes[i]!;
+      pixel += at * step;
+      step *= sizes[i]!;
+    }
+    if (inside) value[pixel * sizeOf(counts) + window] = 1;
+  }
+  return constant(value, [sizeOf(sizes), sizeOf(counts)], dtype);
+}
+
+/** Pixels selected by products with constants, then all filters of all images in one product. */
+function convBySelection(x: Tensor, w: Tensor, geometry: WindowGeometry): Tensor {
+  const [n, channels, ...sizes] = x.shape as [number, number, ...number[]];
+  const [filters, , ...kernel] = w.shape as [number, number, ...number[]];
+  const counts = windowCounts(sizes, geometry);
+  const planes = reshape(moveAxis(x, 1, 0), [channels * n, sizeOf(sizes)]);
+  const positions = range(sizeOf(kernel)).map((flat) => {
+    const position: number[] = [];
+    for (let i = kernel.length - 1, rest = flat; i >= 0; i--) {
+      position[i] = rest % kernel[i]!;
+      rest = Math.floor(rest / kernel[i]!);
+    }
+    const selected = matmul(planes, selection(sizes, position, geometry, x.dtype));
+    return reshape(selected, [channels, 1, n * sizeOf(counts)]);
+  });
+  const columns = reshape(concat(positions, 1), [channels * positions.length, n * sizeOf(counts)]);
+  const product = matmul(reshape(w, [filters, channels * positions.length]), columns);
+  return moveAxis(reshape(product, [filters, n, ...counts]), 1, 0);
+}
+
 /** `"valid"`: none; `"same"`: sizes stay (for stride 1); or zeros at both ends, per axis. */
 export type Padding = "valid" | "same" | number | readonly (number | readonly [number, number])[];
 
@@ -211,7 +266,7 @@ function conv(op: string, x: Tensor, w: Tensor, axes: number, options: ConvOptio
   const attrs = { kernel, strides, dilations, padding, groups };
   if (windowCounts(x.shape.slice(2), attrs).some((n) => n < 1))
     throw new TensorError(op, `a kernel of ${showShape(kernel)} doesn't fit into ${showShape(x.shape)}`);
-  return apply(convPrimitive, [x, w], attrs);
+  return hasSmallPlanes(x, w, groups) ? convBySelection(x, w, attrs) : apply(convPrimitive, [x, w], attrs);
 }
 
 /** Cross-correlation of `x` `[batch, channels, length]` with `w` `[filters, channels / groups, kernel]`. */
