@@ -15,7 +15,7 @@ import {
 } from "../index.ts";
 
 /** Few filters at a time go another way than many at once on small planes; both must agree. */
-const inParts = (x: Tensor, w: Tensor, options: ConvOptions): Tensor =>
+const inParts = (x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
   concat(
     split(w, w.shape[0]!).map((filter) => conv2d(x, filter, options)),
     1,
@@ -51,8 +51,8 @@ describe("many filters on small planes are the filters one by one", () => {
     const stacks = random.normal(random.key(3), [2, 24, 2, 3, 2], { dtype });
     const [first, second] = split(vmap((f: Tensor) => conv2d(x, f))(stacks), 2);
     const [a, b] = split(stacks, 2);
-    await close(first!, vmap((f: Tensor) => inParts(x, f, {}))(a!));
-    await close(second!, vmap((f: Tensor) => inParts(x, f, {}))(b!));
+    await close(first!, vmap((f: Tensor) => inParts(x, f))(a!));
+    await close(second!, vmap((f: Tensor) => inParts(x, f))(b!));
   });
 });
 
