@@ -1,0 +1,1 @@
+export { type BenchRow, runSearchBench, type SearchBenchOptions } from "./searchBench.ts";
