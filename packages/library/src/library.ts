@@ -36,7 +36,7 @@ export class Library {
     this.#search = new Search(database, this.embeddings);
   }
 
-  /** Makes the stored built-in collection equal to the given papers and embeds what is new. */
+  /** Brings the stored built-in collection up to date with the given papers and embeds what is new. */
   async syncCollection(papers: readonly BuiltInPaper[], now = new Date()): Promise<CollectionChanges> {
     const changes = await syncCollection(this.database, papers, now);
     await this.embeddings.embedPending();

@@ -31,7 +31,8 @@ export interface CollectionChanges {
 const BATCH = 200;
 
 /**
- * Makes the stored built-in collection equal to the rooms. Doing it again changes nothing.
+ * Brings the stored built-in collection up to date with the rooms. Doing it again changes nothing; a room that is gone
+ * stays stored, with its votes.
  *
  * @throws InvalidPaperError when a room's metadata is broken; nothing of its batch is stored
  */
