@@ -1,0 +1,107 @@
+import {
+  abs,
+  add,
+  argmax,
+  cast,
+  equal,
+  lessEqual,
+  logSoftmax,
+  mean,
+  mul,
+  neg,
+  oneHot,
+  softplus,
+  sub,
+  sum,
+  type Tensor,
+  TensorError,
+  where,
+} from "@prior-art/tensor";
+
+export interface LossOptions {
+  /** The mean of all losses (default), or each on its own. */
+  readonly reduction?: "mean" | "none";
+}
+
+const reduced = (losses: Tensor, { reduction = "mean" }: LossOptions): Tensor =>
+  reduction === "mean" ? mean(losses) : losses;
+
+const requireSame = (op: string, x: Tensor, y: Tensor): void => {
+  if (x.shape.join() !== y.shape.join() || x.dtype !== y.dtype)
+    throw new TensorError(
+      op,
+      `takes two tensors of one shape and dtype, got ${x.toString()} and ${y.toString()}`,
+    );
+};
+
+/** Int32 labels as rows of zeros and a one; soft targets as they are. */
+function distributions(op: string, logits: Tensor, targets: Tensor): Tensor {
+  const classes = logits.shape.at(-1);
+  const wanted = (targets.dtype === "int32" ? logits.shape.slice(0, -1) : logits.shape).join();
+  if (classes === undefined || targets.shape.join() !== wanted)
+    throw new TensorError(op, `targets ${targets.toString()} don't fit logits ${logits.toString()}`);
+  return targets.dtype === "int32" ? oneHot(targets, classes, logits.dtype) : targets;
+}
+
+export interface CrossEntropyOptions extends LossOptions {
+  /** Share of each target that is spread over all classes alike (Szegedy et al., 2016), 0 by default. */
+  readonly smoothing?: number;
+}
+
+/**
+ * `-Σ target · log softmax(logits)`, in nats.
+ * @param logits `[…, classes]`
+ * @param targets int32 labels `[…]` (one out of range counts as a loss of 0, unless smoothed) or soft targets
+ *   `[…, classes]`
+ * @throws TensorError when targets don't fit. @throws RangeError unless `0 ≤ smoothing ≤ 1`.
+ */
+export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const { smoothing = 0 } = options;
+  if (!(smoothing >= 0 && smoothing <= 1))
+    throw new RangeError(`crossEntropy: smoothing is in [0, 1], got ${smoothing}`);
+  const sharp = distributions("crossEntropy", logits, targets);
+  const smooth = smoothing === 0 ? sharp : add(mul(1 - smoothing, sharp), smoothing / logits.shape.at(-1)!);
+  return reduced(neg(sum(mul(smooth, logSoftmax(logits)), -1)), options);
+}
+
+/**
+ * `-y log σ(z) - (1 - y) log(1 - σ(z))` from logits `z` and targets `y` in [0, 1] of one shape, without overflow.
+ * @throws TensorError when shapes or dtypes differ.
+ */
+export function binaryCrossEntropy(logits: Tensor, targets: Tensor, options: LossOptions = {}): Tensor {
+  requireSame("binaryCrossEntropy", logits, targets);
+  return reduced(sub(softplus(logits), mul(logits, targets)), options);
+}
+
+/** `(prediction - target)²`. @throws TensorError when shapes or dtypes differ: nothing broadcasts. */
+export function meanSquaredError(predictions: Tensor, targets: Tensor, options: LossOptions = {}): Tensor {
+  requireSame("meanSquaredError", predictions, targets);
+  const error = sub(predictions, targets);
+  return reduced(mul(error, error), options);
+}
+
+export interface HuberOptions extends LossOptions {
+  /** Where the square turns into a line, 1 by default. */
+  readonly delta?: number;
+}
+
+/**
+ * `e²/2` up to `|e| = delta`, then `delta · (|e| - delta/2)` (Huber, 1964).
+ * @throws TensorError when shapes or dtypes differ. @throws RangeError unless `delta > 0`.
+ */
+export function huber(predictions: Tensor, targets: Tensor, options: HuberOptions = {}): Tensor {
+  const { delta = 1 } = options;
+  requireSame("huber", predictions, targets);
+  if (!(delta > 0)) throw new RangeError(`huber: delta must be positive, got ${delta}`);
+  const error = sub(predictions, targets);
+  const size = abs(error);
+  const losses = where(lessEqual(size, delta), mul(0.5, mul(error, error)), mul(delta, sub(size, delta / 2)));
+  return reduced(losses, options);
+}
+
+/** Share of examples whose largest logit is that of the label (or of the largest soft target); float32. */
+export function accuracy(logits: Tensor, targets: Tensor): Tensor {
+  distributions("accuracy", logits, targets);
+  const labels = targets.dtype === "int32" ? targets : argmax(targets);
+  return mean(cast(equal(argmax(logits), labels), "float32"));
+}
