@@ -1,6 +1,6 @@
 import { scan } from "../control/scan.ts";
 import { div, mul, sqrt, sub } from "../ops/elementwise.ts";
-import { takeInRange } from "../ops/indexing.ts";
+import { takeInRange, tril } from "../ops/indexing.ts";
 import { matmul } from "../ops/matmul.ts";
 import { matrixTranspose, moveAxis, reshape } from "../ops/shape.ts";
 import { apply, type Primitive, type Tensor } from "../tensor.ts";
@@ -47,7 +47,7 @@ const choleskyPrimitive: Primitive<null> = {
       x!,
       { at: positions(n), keep: below },
     );
-    return [matrixTranspose(reshape(moveAxis(columns, 0, -2), x!.shape))];
+    return [tril(matrixTranspose(reshape(moveAxis(columns, 0, -2), x!.shape)))];
   },
 };
 
