@@ -1,4 +1,5 @@
-const HERE = new URL(".", import.meta.url).href;
+const OWN_URL = import.meta.url;
+const HERE = OWN_URL.slice(0, OWN_URL.lastIndexOf("/") + 1);
 const HERE_PATH = decodeURIComponent(HERE.replace(/^file:\/\//, ""));
 
 /** The first stack frame outside this package, as `file:line:column`, or undefined where the runtime hides it. */
@@ -7,7 +8,8 @@ export function callSite(stack = new Error().stack ?? ""): string | undefined {
     const place = /\(?((?:file:\/\/|https?:\/\/|\/|[A-Za-z]:\\)[^()]*:\d+:\d+)\)?$/.exec(line.trim())?.[1];
     if (place === undefined || place.includes("node:internal")) continue;
     const ours = place.startsWith(HERE) || place.startsWith(HERE_PATH);
-    if (!ours || place.includes(".test.")) return place.replace(/^file:\/\//, "");
+    if (!ours || place.includes(".test."))
+      return place.replace(/^file:\/\//, "").replace(/\?[^:]*(?=:\d+:\d+$)/, "");
   }
   return undefined;
 }

@@ -11,7 +11,7 @@ import {
 } from "../shape.ts";
 import { apply, type Primitive, type Tensor } from "../tensor.ts";
 import { unbroadcast } from "./broadcast.ts";
-import { lift, zeros, zerosLike } from "./create.ts";
+import { full, lift, zeros, zerosLike } from "./create.ts";
 import { add } from "./elementwise.ts";
 
 /** Rules of an operation that is linear in its one operand, given its transpose. */
@@ -38,7 +38,7 @@ function linear<A>(
 const reshapePrimitive = linear<{ shape: Shape }>("reshape", (_, { shape }) => shape, {
   transpose: (ct, x) => reshape(ct, x.shape),
   batch: (x, { shape }) => reshape(x, [x.shape[0]!, ...shape]),
-  lower: (ctx, inputs, node) => [ctx.emit("Reshape", [inputs[0]!, ctx.ints(node.outputs[0]!.shape)])],
+  lower: (ctx, inputs, node) => [ctx.reshape(inputs[0]!, node.outputs[0]!.shape)],
 });
 
 /** The same elements, in order, in another shape; one size may be -1, to be worked out. */
@@ -216,6 +216,8 @@ export function slice(x: Tensor, ...specs: SliceSpec[]): Tensor {
     start.push(by > 0 ? clamp(wrap(from ?? 0), 0, n) : clamp(from == null ? n - 1 : wrap(from), -1, n - 1));
     end.push(by > 0 ? clamp(wrap(to ?? n), 0, n) : to == null ? -1 : clamp(wrap(to), -1, n - 1));
     step.push(by);
+    // An empty range has one form, since the runtime reads an index before the first as one from the end.
+    if (stepsBetween(start[axis]!, end[axis]!, by) === 0) [start[axis], end[axis], step[axis]] = [0, 0, 1];
   });
   const whole = start.every((s, i) => s === 0 && end[i] === x.shape[i] && step[i] === 1);
   const part = whole ? x : apply(slicePrimitive, [x], { start, end, step });
@@ -267,6 +269,12 @@ export function pad(
   if (pads.length !== x.rank || pads.flat().some((n) => !Number.isInteger(n) || n < 0))
     throw new TensorError("pad", `pads ${JSON.stringify(pads)} don't fit shape ${showShape(x.shape)}`);
   if (pads.every(([before, after]) => before === 0 && after === 0)) return x;
+  if (x.size === 0)
+    return full(
+      x.shape.map((n, i) => n + pads[i]![0] + pads[i]![1]),
+      value,
+      x.dtype,
+    );
   return apply(padPrimitive, [x], { pads, value: Number(value) });
 }
 

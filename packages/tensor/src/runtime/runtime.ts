@@ -24,18 +24,28 @@ function ort(providers: readonly string[] | undefined): Promise<OrtModule> {
   return loading;
 }
 
+/** The last run of a runtime that takes one at a time. */
+let turn: Promise<unknown> = Promise.resolve();
+
+/** Waits for all that was asked before. */
+function inTurn<T>(task: () => Promise<T>): Promise<T> {
+  const mine = turn.then(task, task);
+  turn = mine.catch(() => undefined);
+  return mine;
+}
+
 /** A compiled model. */
 export class Session {
   private constructor(
     private readonly inner: Ort.InferenceSession,
-    private readonly OrtTensor: typeof Ort.Tensor,
+    private readonly runtime: OrtModule,
     private readonly profiled: boolean,
   ) {}
 
   static async create({ model, doublePrecision }: Lowered, options: SessionOptions = {}): Promise<Session> {
-    const { InferenceSession, Tensor: OrtTensor, defaultProviders } = await ort(options.providers);
-    const inner = await InferenceSession.create(model, {
-      executionProviders: [...(options.providers ?? defaultProviders)],
+    const runtime = await ort(options.providers);
+    const settings: Ort.InferenceSession.SessionOptions = {
+      executionProviders: [...(options.providers ?? runtime.defaultProviders)],
       intraOpNumThreads: options.threads ?? 1,
       interOpNumThreads: 1,
       executionMode: "sequential",
@@ -43,8 +53,10 @@ export class Session {
       graphOptimizationLevel: doublePrecision ? "basic" : "all",
       logSeverityLevel: 3,
       ...(options.profile ? { enableProfiling: true, profileFilePrefix: options.profile } : {}),
-    });
-    return new Session(inner, OrtTensor, options.profile !== undefined);
+    };
+    const compile = () => runtime.InferenceSession.create(model, settings);
+    const inner = await (runtime.concurrent ? compile() : inTurn(compile));
+    return new Session(inner, runtime, options.profile !== undefined);
   }
 
   /** Runs the model; all inputs are computed tensors. */
@@ -54,10 +66,9 @@ export class Session {
   ): Promise<Tensor[]> {
     const handles: Record<string, Ort.Tensor> = {};
     for (const name in feeds) handles[name] = this.handleOf(feeds[name]!);
-    const results = await this.inner.run(
-      handles,
-      outputs.map((o) => o.name),
-    );
+    const names = outputs.map((o) => o.name);
+    const compute = () => this.inner.run(handles, names);
+    const results = await (this.runtime.concurrent ? compute() : inTurn(compute));
     return outputs.map(({ name, like }) => {
       const handle = results[name]!;
       return constant(handle.data as TypedArray, like.shape, like.dtype, handle);
@@ -67,10 +78,10 @@ export class Session {
   /** The runtime's view of a computed tensor's memory, made once for each build of the runtime. */
   private handleOf(t: Tensor): Ort.Tensor {
     const attrs = t.node.attrs as ConstantAttrs;
-    if (!(attrs.handle instanceof this.OrtTensor)) {
+    if (!(attrs.handle instanceof this.runtime.Tensor)) {
       if (attrs.value.length !== sizeOf(t.shape) * wordsPerElement(t.dtype))
         throw new Error("a buffer changed its size");
-      attrs.handle = new this.OrtTensor(t.dtype as "float32", attrs.value as Float32Array, t.shape);
+      attrs.handle = new this.runtime.Tensor(t.dtype as "float32", attrs.value as Float32Array, t.shape);
     }
     return attrs.handle as Ort.Tensor;
   }

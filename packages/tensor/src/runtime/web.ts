@@ -8,5 +8,10 @@ export type { OrtModule };
 export async function loadOrt(providers: readonly string[] = []): Promise<OrtModule> {
   const gpu = providers.includes("webgpu");
   const ort = gpu ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm");
-  return { InferenceSession: ort.InferenceSession, Tensor: ort.Tensor, defaultProviders: ["wasm"] };
+  return {
+    InferenceSession: ort.InferenceSession,
+    Tensor: ort.Tensor,
+    defaultProviders: ["wasm"],
+    concurrent: false,
+  };
 }

@@ -64,7 +64,7 @@ export interface CustomRule<A extends readonly unknown[], R, Residuals> {
   /** The value, and what the derivative needs besides. */
   readonly forward: (...args: A) => readonly [R, Residuals];
   /** Cotangents of the arguments (shaped as they are; ignored for those that aren't floats) from that of the value. */
-  readonly backward: (residuals: Residuals, cotangent: R) => A;
+  readonly backward: (residuals: Residuals, cotangent: R) => readonly [...A];
 }
 
 /**
