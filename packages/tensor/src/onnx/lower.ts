@@ -158,6 +158,11 @@ export class LowerContext {
     return this.emit("Cast", [name], { to });
   }
 
+  reshape(name: string, shape: Shape): string {
+    // A size of 0 means "as in the input" to ONNX, unless it is told otherwise.
+    return this.emit("Reshape", [name, this.ints(shape)], shape.includes(0) ? { allowzero: 1 } : {});
+  }
+
   toInt64(name: string): string {
     return this.emit("Cast", [name], { to: 7 });
   }

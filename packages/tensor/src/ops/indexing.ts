@@ -86,7 +86,7 @@ const scatterPrimitive: Primitive<null> = {
   },
   lower: (ctx, [base, indices, updates], node) => {
     const [, at] = node.inputs;
-    const index = ctx.emit("Reshape", [ctx.toInt64(indices!), ctx.ints([...at!.shape, 1])]);
+    const index = ctx.reshape(ctx.toInt64(indices!), [...at!.shape, 1]);
     return [ctx.emit("ScatterND", [base!, index, updates!], { reduction: "add" })];
   },
 };

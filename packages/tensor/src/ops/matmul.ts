@@ -51,11 +51,8 @@ const untransposed = (t: Tensor): [Tensor, boolean] =>
 
 /** A transposed matrix, in a form that the runtime's optimizer doesn't fold back into the product. */
 function unfusedTranspose(ctx: LowerContext, name: string, [rows, columns]: Shape): string {
-  const stack = ctx.emit("Reshape", [name, ctx.ints([1, rows!, columns!])]);
-  return ctx.emit("Reshape", [
-    ctx.emit("Transpose", [stack], { perm: [0, 2, 1] }),
-    ctx.ints([columns!, rows!]),
-  ]);
+  const stack = ctx.reshape(name, [1, rows!, columns!]);
+  return ctx.reshape(ctx.emit("Transpose", [stack], { perm: [0, 2, 1] }), [columns!, rows!]);
 }
 
 /** A stack of matrices times one matrix is a single, taller product. */

@@ -51,9 +51,9 @@ function reducePrimitive(
 /** The sum over leading axes as a product with a row of ones, for which the runtime's kernel is several times faster. */
 function lowerLeadingSum(ctx: LowerContext, input: string, x: Tensor, out: Tensor, count: number): string {
   const rows = sizeOf(x.shape.slice(0, count));
-  const matrix = ctx.emit("Reshape", [input, ctx.ints([rows, x.size / rows])]);
+  const matrix = ctx.reshape(input, [rows, x.size / rows]);
   const unit = ctx.array(toTypedArray(x.dtype, new Array<number>(rows).fill(1)), [1, rows], x.dtype);
-  return ctx.emit("Reshape", [ctx.emit("MatMul", [unit, matrix]), ctx.ints(out.shape)]);
+  return ctx.reshape(ctx.emit("MatMul", [unit, matrix]), out.shape);
 }
 
 const sumPrimitive = reducePrimitive("sum", "ReduceSum", {

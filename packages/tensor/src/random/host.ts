@@ -1,7 +1,7 @@
 import { allocate, type TypedArray, wordsPerElement } from "../dtype.ts";
 import { reachable } from "../graph.ts";
 import { broadcastShapes, range, type Shape, sizeOf, stridesOf } from "../shape.ts";
-import { type ConstantAttrs, constantPrimitive, type Node, type Tensor } from "../tensor.ts";
+import { type ConstantAttrs, concreteValue, constantPrimitive, type Node, type Tensor } from "../tensor.ts";
 import { type DrawAttrs, draw } from "./draw.ts";
 import { drawPrimitive, foldPrimitive, hostFold, hostSplit, splitPrimitive } from "./primitives.ts";
 
@@ -143,13 +143,14 @@ export function hostEvaluate(t: Tensor, given: Values = new Map()): TypedArray |
       given.set(node.outputs[0]!, (node.attrs as ConstantAttrs).value);
       continue;
     }
-    const inputs = node.inputs.map((u) => given.get(u));
+    // A settled tensor shares a constant whose own output is another object.
+    const inputs = node.inputs.map((u) => given.get(u) ?? concreteValue(u));
     if (node.inputs.length === 0 || inputs.some((v) => v === undefined)) return undefined;
     const value = evaluateNode(node, inputs as TypedArray[]);
     if (value === undefined) return undefined;
     given.set(node.outputs[0]!, value);
   }
-  return given.get(t);
+  return given.get(t) ?? concreteValue(t);
 }
 
 /** Whether a draw can be filled by the host, given values for `inputs`. */
