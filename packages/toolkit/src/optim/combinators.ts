@@ -6,6 +6,8 @@ import type { GradientTransformation } from "./transformation.ts";
 export function ravel(tree: unknown): Tensor {
   const leaves = treeLeaves(tree);
   if (leaves.length === 0) throw new TensorError("ravel", "the tree holds no tensor");
+  if (leaves.some((t) => t.dtype !== leaves[0]!.dtype))
+    throw new TensorError("ravel", `dtypes differ: ${leaves.join(", ")}`);
   return concat(leaves.map((t) => reshape(t, [t.size])));
 }
 

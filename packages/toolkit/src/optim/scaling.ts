@@ -47,7 +47,8 @@ export function scaleByLearningRate<P>(learningRate: LearningRate): GradientTran
   const rateAt: Schedule = typeof learningRate === "function" ? learningRate : () => learningRate;
   return {
     init: (params) => ({ step: start(params) }),
-    update: (gradients, { step }) => {
+    update: (gradients, { step }, params) => {
+      requireSameTree("scaleByLearningRate", gradients, params);
       const rate = rateAt(step);
       const factor = typeof rate === "number" ? -rate : neg(rate);
       return [treeMap((g) => mul(factor, g), gradients), { step: add(step, 1) }];
@@ -62,7 +63,8 @@ export interface TraceState<P> {
 /** Heavy-ball momentum: `m ← decay · m + g`, and `m` (or, Nesterov, `decay · m + g`) is passed on. */
 export const trace = <P>(decay: number, nesterov = false): GradientTransformation<P, TraceState<P>> => ({
   init: (params) => ({ trace: zerosOf(params) }),
-  update: (gradients, state) => {
+  update: (gradients, state, params) => {
+    requireSameTree("trace", gradients, params);
     const next = treeMap((m, g) => add(mul(decay, m), g), state.trace, gradients);
     const updates = nesterov ? treeMap((m, g) => add(mul(decay, m), g), next, gradients) : next;
     return [updates, { trace: next }];
@@ -115,7 +117,8 @@ export interface SquareState<P> {
 /** `g / (√v + eps)` with `v ← decay · v + (1 - decay) g²` (RMSProp; Tieleman & Hinton, 2012). */
 export const scaleByRms = <P>(decay = 0.9, eps = 1e-8): GradientTransformation<P, SquareState<P>> => ({
   init: (params) => ({ square: zerosOf(params) }),
-  update: (gradients, state) => {
+  update: (gradients, state, params) => {
+    requireSameTree("scaleByRms", gradients, params);
     const square = treeMap((v, g) => add(mul(decay, v), mul(1 - decay, mul(g, g))), state.square, gradients);
     return [treeMap((g, v) => div(g, add(sqrt(v), eps)), gradients, square), { square }];
   },
@@ -124,7 +127,8 @@ export const scaleByRms = <P>(decay = 0.9, eps = 1e-8): GradientTransformation<P
 /** `g / (√Σg² + eps)` (Adagrad; Duchi, Hazan & Singer, 2011). */
 export const scaleByAdagrad = <P>(initial = 0.1, eps = 1e-7): GradientTransformation<P, SquareState<P>> => ({
   init: (params) => ({ square: treeMap((p) => add(zerosLike(p), initial), params) }),
-  update: (gradients, state) => {
+  update: (gradients, state, params) => {
+    requireSameTree("scaleByAdagrad", gradients, params);
     const square = treeMap((v, g) => add(v, mul(g, g)), state.square, gradients);
     return [treeMap((g, v) => div(g, add(sqrt(v), eps)), gradients, square), { square }];
   },
@@ -135,7 +139,8 @@ export const scaleByLion = <P>({
   betas: [beta1, beta2] = [0.9, 0.99],
 }: MomentsOptions = {}): GradientTransformation<P, TraceState<P>> => ({
   init: (params) => ({ trace: zerosOf(params) }),
-  update: (gradients, state) => {
+  update: (gradients, state, params) => {
+    requireSameTree("scaleByLion", gradients, params);
     const updates = treeMap((m, g) => sign(add(mul(beta1, m), mul(1 - beta1, g))), state.trace, gradients);
     return [
       updates,
