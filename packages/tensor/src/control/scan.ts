@@ -212,6 +212,7 @@ function scanJvp(
         stacked: stackedFloat.map((i) => bound[carried + i]!),
       };
     },
+    attrs.checkpoint,
   );
   return node.outputs.map((t, i) => {
     if (!isFloat(t.dtype)) return undefined;
@@ -256,16 +257,25 @@ function scanBatch(
   const sequences = inputs
     .slice(captured + carried)
     .map((t, i) => (batched[captured + carried + i] ? moveAxis(t, 0, 1) : t));
-  const outputs = rawScan(init, sequences, length, reverse, (carry, slices) => {
-    const args = [...inputs.slice(0, captured), ...carry, ...slices];
-    const plain = new Map(body.params.flatMap((p, i) => (flags[i] ? [] : [[p, args[i]!] as const])));
-    const { results, batched: out } = batchGraph(body.outputs, stacks(body.params, args), size);
-    const bound = substitute(results, plain);
-    return {
-      carry: range(carried).map((i) => (flags[captured + i] ? stackOf(bound[i]!, out[i]!, size) : bound[i]!)),
-      stacked: bound.slice(carried).map((t, i) => stackOf(t, out[carried + i]!, size)),
-    };
-  });
+  const outputs = rawScan(
+    init,
+    sequences,
+    length,
+    reverse,
+    (carry, slices) => {
+      const args = [...inputs.slice(0, captured), ...carry, ...slices];
+      const plain = new Map(body.params.flatMap((p, i) => (flags[i] ? [] : [[p, args[i]!] as const])));
+      const { results, batched: out } = batchGraph(body.outputs, stacks(body.params, args), size);
+      const bound = substitute(results, plain);
+      return {
+        carry: range(carried).map((i) =>
+          flags[captured + i] ? stackOf(bound[i]!, out[i]!, size) : bound[i]!,
+        ),
+        stacked: bound.slice(carried).map((t, i) => stackOf(t, out[carried + i]!, size)),
+      };
+    },
+    attrs.checkpoint,
+  );
   return outputs.map((t, i) => {
     if (i >= carried) return moveAxis(t, 1, 0);
     return flags[captured + i] ? t : stackOf(t, false, size);
