@@ -1,15 +1,16 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import * as bench from "./commands/bench.ts";
 import * as compare from "./commands/compare.ts";
+import * as digest from "./commands/digest.ts";
 import * as doctor from "./commands/doctor.ts";
+import * as importPapers from "./commands/import.ts";
 import * as list from "./commands/list.ts";
 import * as reproduce from "./commands/reproduce.ts";
+import * as search from "./commands/search.ts";
 import * as serve from "./commands/serve.ts";
 import * as show from "./commands/show.ts";
-
-/** Commands over the library's database, each a module that exports `register(program)`. */
-const libraryCommands = ["search", "import", "sync", "digest"];
+import * as sync from "./commands/sync.ts";
 
 /**
  * Runs the command line and sets `process.exitCode`: 0 on success, 1 when a reproduction did not hold or a job
@@ -24,27 +25,22 @@ export async function main(argv: readonly string[]): Promise<void> {
     throw error;
   });
   try {
-    const program = await buildProgram();
+    const program = buildProgram();
     await program.parseAsync([...argv], { from: "user" });
   } catch (error) {
     process.exitCode = explain(error);
   }
 }
 
-async function buildProgram(): Promise<Command> {
+function buildProgram(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
   const program = new Command("prior-art")
     .description("Papers that run: find them, reproduce their claims, use their methods.")
     .version(version)
     .exitOverride()
     .configureOutput({ outputError: () => {} });
-  for (const command of [list, show, reproduce, compare, bench, doctor, serve]) command.register(program);
-  for (const name of libraryCommands) {
-    const url = new URL(`./commands/${name}.js`, import.meta.url);
-    if (!existsSync(url)) continue;
-    const module = (await import(url.href)) as { register(program: Command): void };
-    module.register(program);
-  }
+  const commands = [list, show, search, reproduce, compare, importPapers, sync, digest, bench, doctor, serve];
+  for (const command of commands) command.register(program);
   return program;
 }
 

@@ -60,7 +60,8 @@ async function digest(options: DigestOptions): Promise<void> {
 
 const clock = (date: Date | undefined) => () => date ?? new Date();
 
-function mailSettings(data: string): MailSettings {
+/** Mail settings from the environment. @throws UsageError when they contradict each other */
+export function mailSettings(data: string): MailSettings {
   try {
     return mailSettingsFrom({ ...process.env, PRIOR_ART_DATA: data });
   } catch (error) {

@@ -15,28 +15,38 @@ export function register(program: Command): void {
   program
     .command("sync")
     .description("fetch new papers from the configured sources, politely")
-    .addOption(
-      new Option("--sources <file>", "JSON list of sources; default sources.json in the data folder").env(
-        "PRIOR_ART_SOURCES",
-      ),
-    )
+    .addOption(sourcesOption())
     .option("--force", "poll even when it is too early")
     .addOption(dataOption())
     .addOption(databaseOption())
     .action(sync);
 }
 
+export function sourcesOption(): Option {
+  return new Option("--sources <file>", "JSON list of sources; default sources.json in the data folder").env(
+    "PRIOR_ART_SOURCES",
+  );
+}
+
+/** Where the list of sources is, or would be. */
+export const sourcesFile = (options: { readonly sources?: string; readonly data: string }): string =>
+  options.sources ?? join(options.data, "sources.json");
+
+/** The configured sources. @throws UsageError when the file says something else */
+export const configuredSources = (file: string): ReturnType<typeof readSources> =>
+  readSources(file).catch((error: Error) => {
+    throw error instanceof ConfigurationError ? new UsageError(error.message) : error;
+  });
+
 async function sync(options: SyncOptions): Promise<void> {
-  const file = options.sources ?? join(options.data, "sources.json");
+  const file = sourcesFile(options);
   if (!existsSync(file)) {
     const example = '[{"name":"arxiv","url":"https://…","format":"arxiv-atom"}]';
     throw new UsageError(
       `there is no list of sources at ${file}; write one like ${example}, see docs/library.md`,
     );
   }
-  const sources = await readSources(file).catch((error: Error) => {
-    throw error instanceof ConfigurationError ? new UsageError(error.message) : error;
-  });
+  const sources = await configuredSources(file);
   await withLibrary(options, async (library) => {
     const stop = new AbortController();
     process.once("SIGINT", () => stop.abort(new Error("stopped; the next sync goes on from here")));
