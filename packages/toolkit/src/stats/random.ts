@@ -6,6 +6,8 @@ import { mersenne } from "pure-rand/generator/mersenne";
 export interface RandomStream {
   /** Uniform in [0, 1) with 53 random bits. */
   uniform(): number;
+  /** Standard normal. */
+  normal(): number;
   /** Uniform whole number in [0, n). */
   integer(n: number): number;
   /** A uniformly random ordering of 0 … n − 1. */
@@ -21,8 +23,11 @@ export function randomStream(seed: number, stream = ""): RandomStream {
   if (!Number.isSafeInteger(seed)) throw new RangeError(`seed must be a whole number, got ${seed}`);
   const generator = mersenne(hash(`${seed}/${stream}`));
   const integer = (n: number) => uniformInt(generator, 0, n - 1);
+  const uniform = () => uniformFloat64(generator);
   return {
-    uniform: () => uniformFloat64(generator),
+    uniform,
+    // Box and Muller's transform; 1 − u keeps the logarithm away from zero.
+    normal: () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
     integer,
     permutation(n) {
       const order = Int32Array.from({ length: n }, (_, i) => i);

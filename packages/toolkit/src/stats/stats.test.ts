@@ -32,6 +32,17 @@ describe("randomStream", () => {
     expect(serial.interval.high).toBeGreaterThan(0);
   });
 
+  test("normal draws have the normal distribution's first four moments", () => {
+    const random = randomStream(3, "normal");
+    const draws = Array.from({ length: 20_000 }, () => random.normal());
+    const moment = (power: number) => draws.reduce((sum, x) => sum + x ** power, 0) / draws.length;
+    // Four standard errors each.
+    expect(Math.abs(moment(1))).toBeLessThan(4 * Math.sqrt(1 / 20_000));
+    expect(Math.abs(moment(2) - 1)).toBeLessThan(4 * Math.sqrt(2 / 20_000));
+    expect(Math.abs(moment(3))).toBeLessThan(4 * Math.sqrt(15 / 20_000));
+    expect(Math.abs(moment(4) - 3)).toBeLessThan(4 * Math.sqrt(96 / 20_000));
+  });
+
   test("permutations hold every index once", () => {
     fc.assert(
       fc.property(fc.integer(), fc.nat(200), (seed, n) => {
