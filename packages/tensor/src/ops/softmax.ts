@@ -137,7 +137,7 @@ export function batchNorm(
   return offset ? add(scaled, perChannel(offset)) : scaled;
 }
 
-/** Mean over examples of `-log softmax(logits)` at int or soft targets `[batch, classes]`. */
+/** Mean over examples of `-Σ targets · log softmax(logits)`; logits and targets (distributions, such as `oneHot` gives) are `[…, classes]`. */
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return mul(mean(sum(mul(targets, logSoftmax(logits)), -1)), -1);
 }
