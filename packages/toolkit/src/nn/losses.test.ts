@@ -1,6 +1,13 @@
 import { grad, item, random, type Tensor, tensor, toArray } from "@prior-art/tensor";
 import { describe, expect, test } from "vitest";
-import { accuracy, binaryCrossEntropy, crossEntropy, huber, meanSquaredError } from "./losses.ts";
+import {
+  accuracy,
+  binaryCrossEntropy,
+  crossEntropy,
+  huber,
+  meanSquaredError,
+  negativeLogLikelihood,
+} from "./losses.ts";
 
 const wide = (values: number[] | number[][]): Tensor => tensor(values, { dtype: "float64" });
 const labels = (values: number[]): Tensor => tensor(values, { dtype: "int32" });
@@ -53,6 +60,24 @@ describe("crossEntropy", () => {
 
   test("logits of a thousand neither overflow nor lose the loss", async () => {
     expect(await item(crossEntropy(wide([[1000, 0]]), labels([1])))).toBeCloseTo(1000, 9);
+  });
+
+  test.each([
+    ["a label", labels([1])],
+    ["a soft target", wide([[0, 1, 0]])],
+  ])("a class ruled out by a logit of -∞ leaves loss and gradient of %s finite", async (_, target) => {
+    const ruledOut = wide([[1, 2, Number.NEGATIVE_INFINITY]]);
+    const p = 1 / (1 + Math.exp(1));
+    expect(await item(crossEntropy(ruledOut, target))).toBeCloseTo(-Math.log(1 - p), 12);
+    const gradient = (await toArray(grad((z: Tensor) => crossEntropy(z, target))(ruledOut))) as number[][];
+    expect(gradient).toEqual([[expect.closeTo(p, 12), expect.closeTo(-p, 12), 0]]);
+  });
+
+  test("negativeLogLikelihood takes what is a log-probability already", async () => {
+    const logProbabilities = wide(rows.map(logSoftmax));
+    const losses = negativeLogLikelihood(logProbabilities, labels([1, 0]), { reduction: "none" });
+    expect(await toArray(losses)).toEqual(each.map((v) => expect.closeTo(v, 12)));
+    expect(() => negativeLogLikelihood(logProbabilities, labels([1]))).toThrow(/don't fit/);
   });
 
   test("targets that don't fit are refused", () => {

@@ -1,15 +1,15 @@
 import {
   abs,
-  add,
+  arange,
   argmax,
   cast,
   equal,
+  expandDims,
   lessEqual,
   logSoftmax,
   mean,
   mul,
   neg,
-  oneHot,
   softplus,
   sub,
   sum,
@@ -34,13 +34,32 @@ const requireSame = (op: string, x: Tensor, y: Tensor): void => {
     );
 };
 
-/** Int32 labels as rows of zeros and a one; soft targets as they are. */
-function distributions(op: string, logits: Tensor, targets: Tensor): Tensor {
-  const classes = logits.shape.at(-1);
-  const wanted = (targets.dtype === "int32" ? logits.shape.slice(0, -1) : logits.shape).join();
+function requireTargets(op: string, scores: Tensor, targets: Tensor): void {
+  const classes = scores.shape.at(-1);
+  const wanted = (targets.dtype === "int32" ? scores.shape.slice(0, -1) : scores.shape).join();
   if (classes === undefined || targets.shape.join() !== wanted)
-    throw new TensorError(op, `targets ${targets.toString()} don't fit logits ${logits.toString()}`);
-  return targets.dtype === "int32" ? oneHot(targets, classes, logits.dtype) : targets;
+    throw new TensorError(op, `targets ${targets.toString()} don't fit logits ${scores.toString()}`);
+}
+
+/** `-Σ target · log p`, where a target of 0 counts nothing even at `log 0`. */
+function surprise(logProbabilities: Tensor, targets: Tensor): Tensor {
+  if (targets.dtype !== "int32")
+    return neg(sum(mul(targets, where(equal(targets, 0), 0, logProbabilities)), -1));
+  const chosen = equal(expandDims(targets, -1), arange(logProbabilities.shape.at(-1)!));
+  return neg(sum(where(chosen, logProbabilities, 0), -1));
+}
+
+/**
+ * `-Σ target · log p` from log-probabilities `[…, classes]`, in nats; targets as in `crossEntropy`.
+ * @throws TensorError when targets don't fit.
+ */
+export function negativeLogLikelihood(
+  logProbabilities: Tensor,
+  targets: Tensor,
+  options: LossOptions = {},
+): Tensor {
+  requireTargets("negativeLogLikelihood", logProbabilities, targets);
+  return reduced(surprise(logProbabilities, targets), options);
 }
 
 export interface CrossEntropyOptions extends LossOptions {
@@ -49,7 +68,7 @@ export interface CrossEntropyOptions extends LossOptions {
 }
 
 /**
- * `-Σ target · log softmax(logits)`, in nats.
+ * `-Σ target · log softmax(logits)`, in nats. Classes may be ruled out by logits of `-∞`.
  * @param logits `[…, classes]`
  * @param targets int32 labels `[…]` (one out of range counts as a loss of 0, unless smoothed) or soft targets
  *   `[…, classes]`
@@ -59,9 +78,11 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
   const { smoothing = 0 } = options;
   if (!(smoothing >= 0 && smoothing <= 1))
     throw new RangeError(`crossEntropy: smoothing is in [0, 1], got ${smoothing}`);
-  const sharp = distributions("crossEntropy", logits, targets);
-  const smooth = smoothing === 0 ? sharp : add(mul(1 - smoothing, sharp), smoothing / logits.shape.at(-1)!);
-  return reduced(neg(sum(mul(smooth, logSoftmax(logits)), -1)), options);
+  requireTargets("crossEntropy", logits, targets);
+  const logProbabilities = logSoftmax(logits);
+  const sharp = surprise(logProbabilities, targets);
+  if (smoothing === 0) return reduced(sharp, options);
+  return reduced(sub(mul(1 - smoothing, sharp), mul(smoothing, mean(logProbabilities, -1))), options);
 }
 
 /**
@@ -101,7 +122,7 @@ export function huber(predictions: Tensor, targets: Tensor, options: HuberOption
 
 /** Share of examples whose largest logit is that of the label (or of the largest soft target); float32. */
 export function accuracy(logits: Tensor, targets: Tensor): Tensor {
-  distributions("accuracy", logits, targets);
+  requireTargets("accuracy", logits, targets);
   const labels = targets.dtype === "int32" ? targets : argmax(targets);
   return mean(cast(equal(argmax(logits), labels), "float32"));
 }
