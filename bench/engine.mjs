@@ -10,7 +10,10 @@ const file = (name) => fileURLToPath(new URL(name, import.meta.url));
 /** Runs a measuring program in a process of its own, and gives the JSON document that it prints; undefined if it fails. */
 function measure(command, args, env = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let out = "";
     let err = "";
     child.stdout.on("data", (chunk) => (out += chunk));
@@ -59,7 +62,9 @@ async function torch(notice) {
     for (const [threads, env] of torchSettings) {
       const run = await measure(python, [file("engine/peers/pytorch.py"), threads, String(SECONDS)], env);
       if (run.failure) {
-        notice(`PyTorch (${python}): ${run.failure}; install python3-torch and libopenblas0 to compare with it`);
+        notice(
+          `PyTorch (${python}): ${run.failure}; install python3-torch and libopenblas0 to compare with it`,
+        );
         break;
       }
       runs.push(run);
@@ -82,7 +87,11 @@ async function javascriptPeer(program, notice) {
 /** Training steps and inference of eight networks, against each peer that is installed. */
 export async function run({ notice }) {
   const own = await ours();
-  const peers = [await torch(notice), await javascriptPeer("tfjs.mjs", notice), await javascriptPeer("jax.mjs", notice)];
+  const peers = [
+    await torch(notice),
+    await javascriptPeer("tfjs.mjs", notice),
+    await javascriptPeer("jax.mjs", notice),
+  ];
   const rows = [];
   for (const peer of peers) {
     if (peer === undefined) continue;
@@ -93,13 +102,22 @@ export async function run({ notice }) {
         if (cost === undefined) continue;
         const ratio = cost / own[name][phase];
         ratios[phase].push(ratio);
-        rows.push({ suite: "engine", case: `${name} ${phase}`, ours: own[name][phase], peer: cost, peerName: peer.name, ratio });
+        rows.push({
+          suite: "engine",
+          case: `${name} ${phase}`,
+          ours: own[name][phase],
+          peer: cost,
+          peerName: peer.name,
+          ratio,
+        });
       }
     for (const [phase, values] of Object.entries(ratios)) {
       const mean = Math.exp(values.reduce((sum, r) => sum + Math.log(r), 0) / values.length);
-      if (values.length > 0) notice(`${peer.name}: geometric mean of ${values.length} ${phase} ratios ${mean.toFixed(2)}`);
+      if (values.length > 0)
+        notice(`${peer.name}: geometric mean of ${values.length} ${phase} ratios ${mean.toFixed(2)}`);
     }
   }
-  for (const [name, { compile }] of Object.entries(own)) notice(`${name}: compiling the training loop takes ${compile.toFixed(0)} ms`);
+  for (const [name, { compile }] of Object.entries(own))
+    notice(`${name}: compiling the training loop takes ${compile.toFixed(0)} ms`);
   return rows;
 }

@@ -20,8 +20,7 @@ const classBatches = (key, steps, batch, shape, classes) => {
   };
 };
 
-const mlpParams = (sizes) => (key) =>
-  sizes.slice(1).map((n, i) => dense(t.random.fold(key, i), sizes[i], n));
+const mlpParams = (sizes) => (key) => sizes.slice(1).map((n, i) => dense(t.random.fold(key, i), sizes[i], n));
 
 const mlpForward = (params, x) =>
   params.reduce((h, layer, i) => (i === params.length - 1 ? affine(layer, h) : t.relu(affine(layer, h))), x);
@@ -73,7 +72,9 @@ const attention = (block, h) => {
 };
 
 const causalMask = t.tensor(
-  Float32Array.from({ length: LM.context ** 2 }, (_, i) => (i % LM.context > Math.floor(i / LM.context) ? -1e9 : 0)),
+  Float32Array.from({ length: LM.context ** 2 }, (_, i) =>
+    i % LM.context > Math.floor(i / LM.context) ? -1e9 : 0,
+  ),
   { shape: [LM.context, LM.context] },
 );
 
@@ -147,7 +148,11 @@ const gru = {
   init: (key) => {
     const [k1, k2, k3] = t.random.keys(key, 3);
     const { inputs, hidden, classes } = GRU;
-    return { input: dense(k1, inputs, 3 * hidden), recurrent: dense(k2, hidden, 3 * hidden), head: dense(k3, hidden, classes) };
+    return {
+      input: dense(k1, inputs, 3 * hidden),
+      recurrent: dense(k2, hidden, 3 * hidden),
+      head: dense(k3, hidden, classes),
+    };
   },
   batches: (key) => classBatches(key, GRU.steps, GRU.batch, [GRU.length, GRU.inputs], GRU.classes),
   forward: gruForward,
@@ -166,8 +171,7 @@ const ensemble = {
   },
   batches: (key) => classBatches(key, ENSEMBLE.steps, ENSEMBLE.batch, [64], 10),
   forward: ensembleForward,
-  loss: (params, { x, y }) =>
-    t.sum(t.vmap((p) => t.crossEntropy(mlpForward(p, x), y))(params)),
+  loss: (params, { x, y }) => t.sum(t.vmap((p) => t.crossEntropy(mlpForward(p, x), y))(params)),
   steps: ENSEMBLE.steps,
 };
 

@@ -1,5 +1,5 @@
-import { flat, adam } from "@prior-art/toolkit/optim";
 import * as t from "@prior-art/tensor";
+import { adam, flat } from "@prior-art/toolkit/optim";
 import { networks } from "./networks.mjs";
 
 /** Times training steps (Adam, inside `scan`) and inference of the networks; prints JSON. */
