@@ -32,6 +32,8 @@ const browser: TestProjectConfiguration = {
   test: {
     ...shared,
     name: "chromium",
+    // After the others: both want all cores.
+    sequence: { groupOrder: 1 },
     include: ["packages/tensor/src/**/*.test.ts"],
     exclude: ["**/*.node.test.ts"],
     browser: {
