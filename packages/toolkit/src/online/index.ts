@@ -1,4 +1,12 @@
 export { AveragePlan, type PolicyNode, sampleAction } from "./averagePlan.ts";
+export {
+  type BanditEnvironment,
+  type BanditFeedback,
+  banditFtrl,
+  banditRegret,
+  stochasticBandit,
+  switchingBandit,
+} from "./bandits.ts";
 export { dilatedEntropyLeader } from "./dilatedEntropy.ts";
 export { type Decision, type OnlineLearner, type SelfPlayLearner, strategyOfPolicy } from "./learner.ts";
 export { outcomeSamplingMccfr } from "./outcomeSampling.ts";

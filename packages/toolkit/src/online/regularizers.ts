@@ -105,11 +105,15 @@ export function euclideanBall(radius = Number.POSITIVE_INFINITY): Regularizer {
  */
 function normalized(loss: Float64Array, inverse: (d: number) => number, unit: number): Float64Array {
   const best = loss.reduce((a, b) => Math.min(a, b));
-  const total = (d: number): number => sum(loss, (l) => inverse(l - best + d));
+  const total = (d: number): number => {
+    let mass = 0;
+    for (let i = 0; i < loss.length; i++) mass += inverse(loss[i]! - best + d);
+    return mass;
+  };
   let low = unit;
   let high = unit;
   while (total(high) > 1) high *= 2;
-  for (let i = 0; i < 100 && high - low > 1e-16 * high; i++) {
+  while (high - low > 1e-14 * high) {
     const middle = (low + high) / 2;
     if (total(middle) > 1) low = middle;
     else high = middle;
