@@ -49,10 +49,10 @@ function reducePrimitive(
 }
 
 /** The sum over leading axes as a product with a row of ones, for which the runtime's kernel is several times faster. */
-function lowerLeadingSum(ctx: LowerContext, input: string, x: Tensor, out: Tensor, count: number): string {
-  const rows = sizeOf(x.shape.slice(0, count));
-  const matrix = ctx.reshape(input, [rows, x.size / rows]);
-  const unit = ctx.array(toTypedArray(x.dtype, new Array<number>(rows).fill(1)), [1, rows], x.dtype);
+function lowerLeadingSum(ctx: LowerContext, input: string, shape: Shape, out: Tensor, count: number): string {
+  const rows = sizeOf(shape.slice(0, count));
+  const matrix = ctx.reshape(input, [rows, sizeOf(shape.slice(count))]);
+  const unit = ctx.array(toTypedArray(out.dtype, new Array<number>(rows).fill(1)), [1, rows], out.dtype);
   return ctx.reshape(ctx.emit("MatMul", [unit, matrix]), out.shape);
 }
 
@@ -60,9 +60,19 @@ const sumPrimitive = reducePrimitive("sum", "ReduceSum", {
   lower: (ctx, inputs, node) => {
     const { axes, keepDims } = node.attrs as ReduceAttrs;
     const [x] = node.inputs as [Tensor];
-    const leading = axes.length < x.rank && axes.every((a, i) => a === i) && x.size > 0;
-    if (leading && isFloat(x.dtype))
-      return [lowerLeadingSum(ctx, inputs[0]!, x, node.outputs[0]!, axes.length)];
+    const isSummed = (axis: number): boolean => axes.includes(axis);
+    const leading = range(x.rank).findIndex((axis) => !isSummed(axis));
+    const trailing = range(x.rank)
+      .reverse()
+      .findIndex((axis) => !isSummed(axis));
+    // Trailing axes first, which the runtime sums fast, and then the leading ones.
+    if (leading > 0 && leading + trailing === axes.length && x.size > 0 && isFloat(x.dtype)) {
+      const last = axes.slice(leading);
+      const rest = x.shape.slice(0, x.rank - trailing);
+      const partial =
+        trailing === 0 ? inputs[0]! : ctx.emit("ReduceSum", [inputs[0]!, ctx.ints(last)], { keepdims: 0 });
+      return [lowerLeadingSum(ctx, partial, rest, node.outputs[0]!, leading)];
+    }
     return [ctx.emit("ReduceSum", [inputs[0]!, ctx.ints(axes)], { keepdims: keepDims ? 1 : 0 })];
   },
   vjp: ({ inputs: [x], attrs }, [ct]) => [ct && broadcastTo(spread(ct, x!, attrs.axes), x!.shape)],
