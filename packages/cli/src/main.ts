@@ -1,16 +1,20 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import * as bench from "./commands/bench.ts";
-import * as compare from "./commands/compare.ts";
-import * as digest from "./commands/digest.ts";
-import * as doctor from "./commands/doctor.ts";
-import * as importPapers from "./commands/import.ts";
-import * as list from "./commands/list.ts";
-import * as reproduce from "./commands/reproduce.ts";
-import * as search from "./commands/search.ts";
-import * as serve from "./commands/serve.ts";
-import * as show from "./commands/show.ts";
-import * as sync from "./commands/sync.ts";
+
+/** Each command's module is loaded when it is asked for: some bring a database with them. */
+const commands: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
+  list: () => import("./commands/list.ts"),
+  show: () => import("./commands/show.ts"),
+  search: () => import("./commands/search.ts"),
+  reproduce: () => import("./commands/reproduce.ts"),
+  compare: () => import("./commands/compare.ts"),
+  import: () => import("./commands/import.ts"),
+  sync: () => import("./commands/sync.ts"),
+  digest: () => import("./commands/digest.ts"),
+  bench: () => import("./commands/bench.ts"),
+  doctor: () => import("./commands/doctor.ts"),
+  serve: () => import("./commands/serve.ts"),
+};
 
 /**
  * Runs the command line and sets `process.exitCode`: 0 on success, 1 when a reproduction did not hold or a job
@@ -25,22 +29,23 @@ export async function main(argv: readonly string[]): Promise<void> {
     throw error;
   });
   try {
-    const program = buildProgram();
+    const program = await buildProgram(argv[0]);
     await program.parseAsync([...argv], { from: "user" });
   } catch (error) {
     process.exitCode = explain(error);
   }
 }
 
-function buildProgram(): Command {
+/** The program with the command that `name` says, or with all of them where it says none. */
+async function buildProgram(name = ""): Promise<Command> {
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
   const program = new Command("prior-art")
     .description("Papers that run: find them, reproduce their claims, use their methods.")
     .version(version)
     .exitOverride()
     .configureOutput({ outputError: () => {} });
-  const commands = [list, show, search, reproduce, compare, importPapers, sync, digest, bench, doctor, serve];
-  for (const command of commands) command.register(program);
+  const wanted = Object.hasOwn(commands, name) ? [commands[name]!] : Object.values(commands);
+  for (const load of wanted) (await load()).register(program);
   return program;
 }
 

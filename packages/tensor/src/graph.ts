@@ -1,9 +1,7 @@
 import { TensorError } from "./errors.ts";
 import {
-  type Aval,
   concreteScalar,
   constantPrimitive,
-  idMark,
   isPlaceholder,
   Node,
   placeholder,
@@ -117,23 +115,11 @@ export function closeOver(
 }
 
 /** Random draws are made on the host, before any branch is taken. */
-const isHostOnly = (t: Tensor): boolean => t.dtype === "key" || t.node.primitive.name === "random draw";
+const isHostOnly = (t: Tensor): boolean => t.dtype === "key" || t.node.primitive.onHost === true;
 
 /** Scalar constants are copied into bodies, where they can be folded, rather than passed to them. */
 const isInlined = (t: Tensor): boolean =>
   t.node.primitive === constantPrimitive && concreteScalar(t) !== undefined;
-
-/** Traces `f` over placeholders of the given avals. */
-export function traceGraph(
-  avals: readonly Aval[],
-  trace: string,
-  f: (params: readonly Tensor[]) => readonly Tensor[],
-): { graph: Graph; captured: Tensor[]; mark: number } {
-  const params = avals.map((aval) => placeholder(aval, trace));
-  const mark = idMark();
-  const outputs = f(params);
-  return { ...closeOver(params, outputs, trace), mark };
-}
 
 /** Throws unless every tensor can be computed now, or once `allowed` placeholders are known. */
 export function requireConcrete(op: string, tensors: readonly Tensor[], allowed?: ReadonlySet<Tensor>): void {

@@ -37,6 +37,8 @@ export interface Primitive<A = any> {
   batch?(inputs: readonly Tensor[], batched: readonly boolean[], attrs: A, size: number): readonly Tensor[];
   /** Emits ONNX nodes and returns the output names, or undefined to have `expand` used instead. */
   lower?(ctx: LowerContext, inputs: readonly string[], node: Node): readonly string[] | undefined;
+  /** Worked out by the host before a graph runs, as random keys and draws are. */
+  readonly onHost?: boolean;
   /** The same values from other primitives, for backends or dtypes without a kernel. */
   expand?(inputs: readonly Tensor[], attrs: A): readonly Tensor[];
 }

@@ -2,9 +2,10 @@ import { isFloat } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
 import { closeOver, type Graph, substitute } from "../graph.ts";
 import type { LowerContext } from "../onnx/lower.ts";
+import { stackOf } from "../ops/broadcast.ts";
 import { where } from "../ops/compare.ts";
 import { zerosLike } from "../ops/create.ts";
-import { broadcastTo, reshape } from "../ops/shape.ts";
+import { reshape } from "../ops/shape.ts";
 import { sameShape, showShape } from "../shape.ts";
 import {
   type Aval,
@@ -77,9 +78,7 @@ const condPrimitive: Primitive<CondAttrs> = {
       const stacked = graph.params.flatMap((p, i) => (flags[i] ? [[p, args[i]!] as const] : []));
       const plain = graph.params.flatMap((p, i) => (flags[i] ? [] : [[p, args[i]!] as const]));
       const { results, batched: out } = batchGraph(graph.outputs, new Map(stacked), size);
-      return substitute(results, new Map(plain)).map((t, i) =>
-        out[i] ? t : broadcastTo(t, [size, ...t.shape]),
-      );
+      return substitute(results, new Map(plain)).map((t, i) => stackOf(t, out[i]!, size));
     };
     const yes = branch(attrs.yes, yesArgs, batched.slice(1, split));
     const no = branch(attrs.no, noArgs, batched.slice(split));

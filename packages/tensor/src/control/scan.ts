@@ -2,9 +2,10 @@ import { isFloat } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
 import { closeOver, dependents, type Graph, substitute } from "../graph.ts";
 import type { LowerContext } from "../onnx/lower.ts";
+import { stackOf } from "../ops/broadcast.ts";
 import { zeros, zerosLike } from "../ops/create.ts";
 import { add } from "../ops/elementwise.ts";
-import { broadcastTo, moveAxis } from "../ops/shape.ts";
+import { moveAxis } from "../ops/shape.ts";
 import { drawsOf } from "../random/host.ts";
 import { range, sameShape } from "../shape.ts";
 import {
@@ -19,7 +20,7 @@ import {
   type RuleContext,
   Tensor,
 } from "../tensor.ts";
-import { backward, forward } from "../transforms/backward.ts";
+import { backward, forward, orZeros } from "../transforms/backward.ts";
 import { batchGraph } from "../transforms/vmap.ts";
 import { flatten, type TreeShape } from "../tree.ts";
 
@@ -220,13 +221,6 @@ function scanJvp(
     return outputs[carried + carryAt.length + stackedFloat.indexOf(i)];
   });
 }
-
-const orZeros = (found: readonly Maybe<Tensor>[], like: readonly Tensor[]): Tensor[] =>
-  like.map((t, i) => found[i] ?? zerosLike(t));
-
-/** `t` as a stack of `size`, batch axis first. */
-const stackOf = (t: Tensor, isBatched: boolean, size: number): Tensor =>
-  isBatched ? t : broadcastTo(t, [size, ...t.shape]);
 
 function scanBatch(
   inputs: readonly Tensor[],

@@ -2,10 +2,11 @@ import { isFloat } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
 import { closeOver, type Graph, substitute } from "../graph.ts";
 import type { LowerContext } from "../onnx/lower.ts";
+import { stackOf } from "../ops/broadcast.ts";
 import { where } from "../ops/compare.ts";
 import { zerosLike } from "../ops/create.ts";
 import { any } from "../ops/reduce.ts";
-import { broadcastTo, reshape } from "../ops/shape.ts";
+import { reshape } from "../ops/shape.ts";
 import { range, sameShape } from "../shape.ts";
 import {
   type Aval,
@@ -89,9 +90,7 @@ function whileBatch(
   const { test, body, testCaptured, bodyCaptured } = attrs;
   const given = inputsOf(inputs, attrs);
   // Loops of different lengths run together: every state is a stack, and finished ones stay as they are.
-  const state = given.state.map((t, i) =>
-    batched[testCaptured + bodyCaptured + i] ? t : broadcastTo(t, [size, ...t.shape]),
-  );
+  const state = given.state.map((t, i) => stackOf(t, batched[testCaptured + bodyCaptured + i]!, size));
   const apply = (
     graph: Graph,
     captured: readonly Tensor[],
@@ -107,7 +106,7 @@ function whileBatch(
       size,
     );
     const bound = substitute(results, new Map(entries.filter((_, i) => !isStack(i))));
-    return bound.map((t, i) => (out[i] ? t : broadcastTo(t, [size, ...t.shape])));
+    return bound.map((t, i) => stackOf(t, out[i]!, size));
   };
   const running = (now: readonly Tensor[]): Tensor =>
     apply(test, given.test, batched.slice(0, testCaptured), now)[0]!;

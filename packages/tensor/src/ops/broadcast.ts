@@ -1,7 +1,7 @@
 import { range, type Shape, sameShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { sum } from "./reduce.ts";
-import { broadcastToPrimitive, reshape } from "./shape.ts";
+import { broadcastTo, broadcastToPrimitive, reshape } from "./shape.ts";
 
 /** Sums a cotangent over the axes along which an operand of `shape` was broadcast. */
 export function unbroadcast(ct: Tensor, shape: Shape): Tensor {
@@ -31,3 +31,7 @@ export function alignRanks(inputs: readonly Tensor[], batched: readonly boolean[
     return reshape(t, [size!, ...new Array<number>(rank - rest.length).fill(1), ...rest]);
   });
 }
+
+/** `t` as a stack of `size`, batch axis first. */
+export const stackOf = (t: Tensor, isBatched: boolean, size: number): Tensor =>
+  isBatched ? t : broadcastTo(t, [size, ...t.shape]);

@@ -2,10 +2,11 @@ import type { DType } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
 import { normalizeAxis, range, sameShape, showShape } from "../shape.ts";
 import { apply, applyAll, concreteValue, type Primitive, type Tensor } from "../tensor.ts";
+import { stackOf } from "./broadcast.ts";
 import { cast, equal, less, lessEqual, where } from "./compare.ts";
 import { arange, zerosLike } from "./create.ts";
 import { add } from "./elementwise.ts";
-import { broadcastTo, expandDims, moveAxis, reshape, transpose } from "./shape.ts";
+import { expandDims, moveAxis, reshape, transpose } from "./shape.ts";
 import { clip } from "./special.ts";
 
 interface AxisAttrs {
@@ -76,9 +77,7 @@ const scatterPrimitive: Primitive<null> = {
       : undefined,
   ],
   batch: (inputs, batched, _, size) => {
-    const [base, indices, updates] = inputs.map((t, i) =>
-      batched[i] ? t : broadcastTo(t, [size, ...t.shape]),
-    );
+    const [base, indices, updates] = inputs.map((t, i) => stackOf(t, batched[i]!, size));
     const n = base!.shape[1]!;
     const flat = reshape(base!, [size * n, ...base!.shape.slice(2)]);
     const out = apply(scatterPrimitive, [flat, offsetIndices(indices!, n), updates!], null);
@@ -130,7 +129,7 @@ const alongPrimitive: Primitive<AxisAttrs> = {
   batch: (inputs, batched, { axis }, size) => [
     apply(
       alongPrimitive,
-      inputs.map((t, i) => (batched[i] ? t : broadcastTo(t, [size, ...t.shape]))),
+      inputs.map((t, i) => stackOf(t, batched[i]!, size)),
       {
         axis: axis + 1,
       },
@@ -161,7 +160,7 @@ const scatterAlongPrimitive: Primitive<AxisAttrs> = {
   batch: (inputs, batched, { axis }, size) => [
     apply(
       scatterAlongPrimitive,
-      inputs.map((t, i) => (batched[i] ? t : broadcastTo(t, [size, ...t.shape]))),
+      inputs.map((t, i) => stackOf(t, batched[i]!, size)),
       {
         axis: axis + 1,
       },

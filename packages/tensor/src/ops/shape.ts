@@ -10,7 +10,7 @@ import {
   sizeOf,
 } from "../shape.ts";
 import { apply, type Primitive, type Tensor } from "../tensor.ts";
-import { unbroadcast } from "./broadcast.ts";
+import { stackOf, unbroadcast } from "./broadcast.ts";
 import { full, lift, zeros, zerosLike } from "./create.ts";
 import { add } from "./elementwise.ts";
 
@@ -381,7 +381,7 @@ const concatPrimitive: Primitive<{ axis: number }> = {
   ],
   batch: (inputs, batched, { axis }, size) => [
     concat(
-      inputs.map((t, i) => (batched[i] ? t : broadcastTo(t, [size, ...t.shape]))),
+      inputs.map((t, i) => stackOf(t, batched[i]!, size)),
       axis + 1,
     ),
   ],

@@ -158,11 +158,10 @@ export function isHostKnown(t: Tensor, inputs: ReadonlySet<Tensor>): boolean {
   const known = new Set(inputs);
   for (const node of reachable([t], (u) => known.has(u))) {
     const leaf = node.primitive === constantPrimitive;
-    const random = [splitPrimitive, foldPrimitive, drawPrimitive].some((p) => p === node.primitive);
     const plain =
       evaluators[node.primitive.name] !== undefined &&
       !["float32", "float64"].includes(node.outputs[0]!.dtype);
-    if (!leaf && !(node.inputs.length > 0 && (random || plain))) return false;
+    if (!leaf && !(node.inputs.length > 0 && (node.primitive.onHost || plain))) return false;
     for (const u of node.outputs) known.add(u);
   }
   return true;

@@ -5,8 +5,16 @@ import { apply, type Primitive } from "../tensor.ts";
 import type { DrawAttrs } from "./draw.ts";
 import { randomWords, threefry } from "./threefry.ts";
 
-const onHost = (): never => {
+const refuseKey = (): never => {
   throw new Error("random keys are worked out on the host before a graph runs");
+};
+
+/** Throws for a draw that the host can't make before the graph runs. */
+export const refuseDraw = (): never => {
+  throw new TensorError(
+    "random",
+    "a draw's key depends on values that are computed in the graph (such as a loop's state); pass keys made with random.split as the scanned sequence, or fold in a step number",
+  );
 };
 
 /** New keys along a new last axis. */
@@ -14,7 +22,8 @@ export const splitPrimitive: Primitive<{ count: number }> = {
   name: "random.split",
   infer: ([key], { count }) => [{ shape: [...key!.shape, count], dtype: "key" }],
   batch: ([key], _, attrs) => [apply(splitPrimitive, [key!], attrs)],
-  lower: onHost,
+  onHost: true,
+  lower: refuseKey,
 };
 
 /** A key for each pair of a key and a whole number, broadcasting. */
@@ -22,19 +31,16 @@ export const foldPrimitive: Primitive<null> = {
   name: "random.fold",
   infer: ([key, data]) => [{ shape: broadcastShapes("random.fold", key!.shape, data!.shape), dtype: "key" }],
   batch: (inputs, batched) => [apply(foldPrimitive, alignRanks(inputs, batched), null)],
-  lower: onHost,
+  onHost: true,
+  lower: refuseKey,
 };
 
 export const drawPrimitive: Primitive<DrawAttrs> = {
   name: "random draw",
   infer: ([key], { shape, dtype }) => [{ shape: [...key!.shape, ...shape], dtype }],
   batch: ([key], _, attrs) => [apply(drawPrimitive, [key!], attrs)],
-  lower: () => {
-    throw new TensorError(
-      "random",
-      "a draw's key depends on values that are computed in the graph (such as a loop's state); pass keys made with random.split as the scanned sequence, or fold in a step number",
-    );
-  },
+  onHost: true,
+  lower: refuseDraw,
 };
 
 /** Splits each key. */

@@ -1,6 +1,7 @@
 import { isFloat } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
 import { dependents } from "../graph.ts";
+import { zerosLike } from "../ops/create.ts";
 import { sumOfPieces } from "../ops/shape.ts";
 import { sameShape } from "../shape.ts";
 import type { Maybe, Tensor } from "../tensor.ts";
@@ -73,3 +74,7 @@ export function forward(
   }
   return outputs.map((t) => known.get(t));
 }
+
+/** (Co)tangents with the zeros filled in that the walks leave out. */
+export const orZeros = (found: readonly Maybe<Tensor>[], like: readonly Tensor[]): Tensor[] =>
+  like.map((t, i) => found[i] ?? zerosLike(t));

@@ -1,9 +1,9 @@
 import { isFloat } from "../dtype.ts";
 import { callGraph, closeOver, type Graph } from "../graph.ts";
+import { stackOf } from "../ops/broadcast.ts";
 import { zerosLike } from "../ops/create.ts";
 import { identity } from "../ops/identity.ts";
 import { sum } from "../ops/reduce.ts";
-import { broadcastTo } from "../ops/shape.ts";
 import { type Aval, applyAll, type Maybe, type Primitive, placeholder, type Tensor } from "../tensor.ts";
 import { flatten, type TreeShape } from "../tree.ts";
 import { backward } from "./backward.ts";
@@ -41,7 +41,7 @@ const customPrimitive: Primitive<CustomAttrs> = {
     const batchedPull: CustomAttrs["pull"] = (now, cts) => {
       const argAxes = axes.slice(captured);
       const grads = vmap((a: Tensor[], c: Tensor[]) => [...pull(a, c)], { inAxes: [0, 0] })(
-        now.map((t, i) => (argAxes[i] === null ? stacked(t, size) : t)),
+        now.map((t, i) => (argAxes[i] === null ? stackOf(t, false, size) : t)),
         [...cts],
       );
       return grads.map((g, i) => (argAxes[i] === null ? sum(g, 0) : g));
@@ -50,8 +50,6 @@ const customPrimitive: Primitive<CustomAttrs> = {
   },
   expand: (inputs, { graph }) => callGraph(graph, inputs),
 };
-
-const stacked = (t: Tensor, size: number): Tensor => broadcastTo(t, [size, ...t.shape]);
 
 function applyCustom(f: ListFunction, args: readonly Tensor[], pull: CustomAttrs["pull"]): readonly Tensor[] {
   const params = args.map((t) => placeholder(t, "customVjp"));

@@ -1,12 +1,12 @@
 import { isFloat } from "../dtype.ts";
 import { TensorError } from "../errors.ts";
-import { eye, onesLike, zerosLike } from "../ops/create.ts";
+import { eye, onesLike } from "../ops/create.ts";
 import { identity } from "../ops/identity.ts";
 import { reshape } from "../ops/shape.ts";
 import { sameShape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
 import { flatten, type TreeShape } from "../tree.ts";
-import { backward, forward } from "./backward.ts";
+import { backward, forward, orZeros } from "./backward.ts";
 import { vmap } from "./vmap.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: any function over trees; argument and result types are inferred.
@@ -18,9 +18,6 @@ function variables(op: string, args: unknown): { vars: Tensor[]; shape: TreeShap
   const vars = leaves.map((t) => identity(t));
   return { vars, shape, rebuilt: shape.build(vars) };
 }
-
-const orZeros = (found: readonly (Tensor | undefined)[], like: readonly Tensor[]): Tensor[] =>
-  like.map((t, i) => found[i] ?? zerosLike(t));
 
 function requireMatch(op: string, given: readonly Tensor[], wanted: readonly Tensor[]): void {
   if (given.length !== wanted.length)

@@ -3,6 +3,7 @@ import { TensorError } from "../errors.ts";
 import { type Graph, requireConcrete } from "../graph.ts";
 import { lowerGraph } from "../onnx/lower.ts";
 import { drawsOf, hostEvaluate, isHostKnown } from "../random/host.ts";
+import { refuseDraw } from "../random/primitives.ts";
 import { checkFinite, debugging } from "../runtime/debug.ts";
 import { evaluate } from "../runtime/evaluate.ts";
 import { Session, type SessionOptions } from "../runtime/runtime.ts";
@@ -51,7 +52,7 @@ function traceFunction(f: TreeFunction, leaves: readonly Tensor[], inputs: TreeS
   requireConcrete("jit", outputs.leaves, new Set(params));
   const draws = drawsOf(outputs.leaves);
   const known = new Set(params);
-  for (const t of draws) if (!isHostKnown(t, known)) t.node.primitive.lower!(undefined as never, [], t.node);
+  if (!draws.every((t) => isHostKnown(t, known))) refuseDraw();
   return {
     graph: { params: [...params, ...draws], outputs: outputs.leaves },
     argCount: params.length,

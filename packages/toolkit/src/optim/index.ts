@@ -4,6 +4,7 @@ export { adagrad, adam, adamw, lion, momentum, nesterov, rmsprop, sgd } from "./
 export {
   type AdamState,
   addDecayedWeights,
+  biasCorrection,
   type CountState,
   centralize,
   clipByGlobalNorm,

@@ -84,8 +84,8 @@ export interface AdamState<P> extends CountState {
   readonly square: P;
 }
 
-/** `1 - β^step`, accurate for β near 1. */
-const debias = (beta: number, step: Tensor): Tensor =>
+/** `1 - β^step`, what a moment of decay rate β is divided by; accurate for β near 1. */
+export const biasCorrection = (beta: number, step: Tensor): Tensor =>
   beta === 0 ? add(mul(step, 0), 1) : neg(expm1(mul(step, Math.log(beta))));
 
 /** Adam's direction `m̂ / (√v̂ + eps)` (Kingma & Ba, 2015). */
@@ -102,8 +102,8 @@ export const scaleByAdam = <P>({
     const mean = treeMap((m, g) => add(decayed(beta1, m), g), state.mean, gradients);
     const square = treeMap((v, g) => add(decayed(beta2, v), mul(g, g)), state.square, gradients);
     // m̂/(√v̂ + eps) with all factors gathered into two scalars: a · m / (√v + b).
-    const root = sqrt(div(debias(beta2, step), 1 - beta2));
-    const factor = mul(div(1 - beta1, debias(beta1, step)), root);
+    const root = sqrt(div(biasCorrection(beta2, step), 1 - beta2));
+    const factor = mul(div(1 - beta1, biasCorrection(beta1, step)), root);
     const floor = mul(root, eps);
     const updates = treeMap((m, v) => mul(factor, div(m, add(sqrt(v), floor))), mean, square);
     return [updates, { step, mean, square }];

@@ -4,7 +4,6 @@ import {
   cos,
   div,
   exp,
-  expm1,
   floor,
   log,
   mod,
@@ -18,7 +17,9 @@ import {
   treeMap,
   zerosLike,
 } from "@prior-art/tensor";
-import type { GradientTransformation } from "@prior-art/toolkit/optim";
+import { addDecayedWeights, biasCorrection, type GradientTransformation } from "@prior-art/toolkit/optim";
+
+export { addDecayedWeights };
 
 /** A number, or a scalar tensor where the value is known only in the graph (a sweep under `vmap`). */
 export type Scalar = number | Tensor;
@@ -66,20 +67,6 @@ const times = (x: Scalar, y: Scalar): Scalar =>
 const always: ScheduleMultiplier = () => 1;
 const everything = (): boolean => true;
 
-/** `gradients + rate · params` where the mask lets a tensor decay: L2 regularization when put before an optimizer. */
-export function addDecayedWeights<P>(
-  rate: Scalar,
-  mask: (parameter: Tensor) => boolean = everything,
-): GradientTransformation<P, null> {
-  return {
-    init: () => null,
-    update: (gradients, state, params) => [
-      treeMap((g, p) => (mask(p) ? add(g, mul(rate, p)) : g), gradients, params),
-      state,
-    ],
-  };
-}
-
 export interface AdamState<P> {
   /** Steps taken, a scalar. */
   readonly step: Tensor;
@@ -88,10 +75,6 @@ export interface AdamState<P> {
   /** v_t, like the parameters. */
   readonly square: P;
 }
-
-/** `1 - β^step`, accurate for β near 1. */
-const debias = (beta: number, step: Tensor): Tensor =>
-  beta === 0 ? add(mul(step, 0), 1) : neg(expm1(mul(step, Math.log(beta))));
 
 const firstStep = (params: unknown): Tensor => scalar(0, treeLeaves(params)[0]?.dtype ?? "float32");
 
@@ -118,8 +101,8 @@ function adamWith<P>(
         gradients,
       );
       const eta = schedule(state.step);
-      const rate = div(times(eta, learningRate), debias(beta1, step));
-      const root = sqrt(debias(beta2, step));
+      const rate = div(times(eta, learningRate), biasCorrection(beta1, step));
+      const root = sqrt(biasCorrection(beta2, step));
       const updates = treeMap(
         (m, v, p) => {
           // α m̂/(√v̂ + ε) with the corrections moved into scalars, so that no tensor is divided by them.
