@@ -1,12 +1,12 @@
 /**
- * Writes registry.generated.ts from the rooms under a folder (default src), so that adding a paper means adding one
- * folder. Part of `npm run build`; exits 1 naming the file when a paper.json is not JSON or lies in the wrong folder.
+ * Writes registry.generated.ts from the rooms under a folder (default src), and for each family with a shared task
+ * contenders.generated.ts from its rooms' contender.ts, so that adding a paper means adding one folder. Part of
+ * `npm run build`; exits 1 naming the file when a paper.json is not JSON or lies in the wrong folder.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const source = process.argv[2] ?? join(import.meta.dirname, "src");
-const target = join(source, "registry.generated.ts");
 const foldersIn = (folder) =>
   readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
@@ -16,18 +16,22 @@ const foldersIn = (folder) =>
 const rooms = [];
 const tasks = [];
 for (const family of foldersIn(source)) {
-  if (existsSync(join(source, family, "task.ts"))) tasks.push(family);
+  const contenders = [];
   for (const slug of foldersIn(join(source, family))) {
     const folder = join(source, family, slug);
     const path = join(folder, "paper.json");
     if (!existsSync(path)) continue;
     const has = (name) => existsSync(join(folder, name));
+    if (has("contender.ts")) contenders.push(slug);
     rooms.push({
       paper: readPaper(path, family, slug),
       method: has("method.ts"),
       experiment: has("experiment.ts"),
     });
   }
+  if (!existsSync(join(source, family, "task.ts"))) continue;
+  tasks.push(family);
+  write(join(source, family, "contenders.generated.ts"), contendersModule(contenders));
 }
 
 const entries = rooms.map(({ paper, method, experiment }) => {
@@ -43,7 +47,22 @@ ${entries.join("")}];
 export const tasks: FamilyTasks = {
 ${taskEntries.join("")}};
 `;
-if (!existsSync(target) || readFileSync(target, "utf8") !== text) writeFileSync(target, text);
+write(join(source, "registry.generated.ts"), text);
+
+/** What the family's rooms enter in its shared task, by name. */
+function contendersModule(slugs) {
+  const imports = slugs.map((slug, i) => `import room${i} from "./${slug}/contender.ts";\n`);
+  const entries = slugs.map((_, i) => `  ...room${i},\n`);
+  return `import type { Contender } from "./family.ts";
+${imports.join("")}
+export const contenders: Readonly<Record<string, Contender>> = {
+${entries.join("")}};
+`;
+}
+
+function write(path, text) {
+  if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text);
+}
 
 function readPaper(path, family, slug) {
   let paper;

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,6 +34,19 @@ test("a room's experiment and method are registered when their files are there",
     '{ paper: {"slug":"later","family":"optimizers"}, hasMethod: false, loadExperiment: null }',
   );
   expect(generated()).toContain('"optimizers": () => import("./optimizers/task.ts")');
+});
+
+test("a room's contenders enter its family's shared task", () => {
+  addRoom("optimizers", "adamw", { slug: "adamw", family: "optimizers" }, "contender.ts");
+  addRoom("optimizers", "later", { slug: "later", family: "optimizers" });
+  const path = join(source, "optimizers", "contenders.generated.ts");
+  generate();
+  expect(existsSync(path)).toBe(false);
+  writeFileSync(join(source, "optimizers", "task.ts"), "");
+  generate();
+  const text = readFileSync(path, "utf8");
+  expect(text).toContain('import room0 from "./adamw/contender.ts";');
+  expect(text).toContain("{\n  ...room0,\n}");
 });
 
 test("nothing is written when nothing changed, so that builds stay incremental", () => {
