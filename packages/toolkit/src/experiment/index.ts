@@ -14,7 +14,6 @@ export type {
   Experiment,
   Metrics,
   MetricValue,
-  PretrainedModel,
   Progress,
   SearchSpace,
   Tuning,
