@@ -138,6 +138,12 @@ describe("wrong usage is one line and status 2", () => {
       ["reproduce", fixture("toy"), "--data", "/dev/null/data"],
       /choose another with --data/,
     ],
+    [
+      "saving a quick comparison",
+      ["compare", families[0]!, "--quick", "--save"],
+      /leave out --quick|no shared task/,
+    ],
+    ["an unknown model", ["pretrain", "no-such-model"], /there is no model "no-such-model"; models: /],
     ["a port out of range", ["serve", "--port", "70000"], /there is no port 70000/],
     ["an unknown suite", ["bench", "no-such-suite"], /there is no suite no-such-suite; suites: /],
   ])("%s", async (_, args, reason) => {
@@ -207,6 +213,9 @@ describe("reproduce", () => {
     const [failed, toy] = JSON.parse(ran.stdout);
     expect(failed.error).toBe("only, seed 1, width=4: shapes [3] and [4] do not match");
     expect(toy.verdict).toBe("partly");
+    // One progress over both: what the first leaves undone counts as over.
+    expect(ran.stderr).toMatch(/^\[2\/2\] toy: 60%, /m);
+    expect(ran.stderr.match(/%, /g)!.length).toBeLessThanOrEqual(10);
     expect(ran.stderr).toContain("prior-art: failing failed: only, seed 1");
   });
 

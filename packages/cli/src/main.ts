@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { Command, CommanderError } from "commander";
 
 /** Each command's module is loaded when it is asked for: some bring a database with them. */
@@ -8,6 +9,7 @@ const commands: Readonly<Record<string, () => Promise<{ register(program: Comman
   search: () => import("./commands/search.ts"),
   reproduce: () => import("./commands/reproduce.ts"),
   compare: () => import("./commands/compare.ts"),
+  pretrain: () => import("./commands/pretrain.ts"),
   import: () => import("./commands/import.ts"),
   sync: () => import("./commands/sync.ts"),
   digest: () => import("./commands/digest.ts"),
@@ -45,6 +47,11 @@ async function buildProgram(name = ""): Promise<Command> {
     .exitOverride()
     .configureOutput({ outputError: () => {} });
   const wanted = Object.hasOwn(commands, name) ? [commands[name]!] : Object.values(commands);
+  // Pretrained models lie in the data folder too, and worker threads find it in the environment.
+  program.hook("preAction", (_, action) => {
+    const { data } = action.opts<{ data?: string }>();
+    if (data) process.env.PRIOR_ART_DATA = resolve(data);
+  });
   for (const load of wanted) (await load()).register(program);
   return program;
 }

@@ -2,54 +2,89 @@ import { describeUnit, type LabEvent, unitId } from "@prior-art/lab";
 import { Presets, SingleBar } from "cli-progress";
 import { duration } from "./columns.ts";
 
-/** Shows one reproduction's events: a bar with the time left on a terminal, a line every tenth elsewhere. */
-export interface ProgressView {
+/** A reproduction that a progress view counts. */
+export interface Job {
+  readonly title: string;
+  /** How long it is expected to take, in any unit that all jobs of a view share. */
+  readonly weight: number;
+}
+
+/** Shows one job's events. */
+export interface JobView {
   onEvent(event: LabEvent): void;
+  /** The job is over, whether or not it succeeded. */
   close(): void;
 }
 
-export function progressView(title: string, output: NodeJS.WriteStream): ProgressView {
+/** One bar with the time left over all jobs on a terminal, a line every tenth elsewhere. */
+export interface ProgressView {
+  /** The view of job `index`; jobs run one after the other. */
+  job(index: number): JobView;
+  close(): void;
+}
+
+export function progressView(jobs: readonly Job[], output: NodeJS.WriteStream): ProgressView {
   const started = performance.now();
-  const running = new Map<string, number>();
-  let planned = 0;
-  let done = 0;
+  const whole = jobs.reduce((sum, { weight }) => sum + weight, 0);
+  const show = output.isTTY ? bar(output) : sparseLines(output);
+  /** Shares of the whole that are over, and that were found in the store instead of run. */
+  let over = 0;
   let stored = 0;
-  const fraction = () => (planned ? (done + [...running.values()].reduce((a, b) => a + b, 0)) / planned : 0);
-  const timeLeft = () => {
+  const timeLeft = (fraction: number) => {
     const elapsed = (performance.now() - started) / 1000;
-    const here = fraction() * planned - stored;
+    const here = fraction - stored;
     // The first second goes into starting threads and says nothing about units.
-    if (here <= 0 || elapsed < 1) return "…";
-    return duration((((1 - fraction()) * planned) / here) * elapsed);
+    return here <= 0 || elapsed < 1 ? "…" : duration(((1 - fraction) / here) * elapsed);
   };
-  const show = output.isTTY ? bar(title, output) : sparseLines(title, output);
   return {
-    onEvent(event) {
-      if (event.type === "planned") {
-        planned = event.units;
-      } else if (event.type === "progress") {
-        running.set(unitId(event.unit), event.progress.of > 0 ? event.progress.step / event.progress.of : 0);
-        show.update(fraction(), timeLeft(), describeUnit(event.unit));
-      } else {
-        running.delete(unitId(event.result));
-        done = event.done;
-        if (event.stored) stored++;
-        show.update(fraction(), timeLeft(), describeUnit(event.result));
-      }
+    job(index) {
+      const { title: name, weight } = jobs[index]!;
+      const title = jobs.length > 1 ? `[${index + 1}/${jobs.length}] ${name}` : name;
+      const share = weight / whole;
+      const running = new Map<string, number>();
+      let planned = 0;
+      let done = 0;
+      const update = (doing: string) => {
+        const finished = planned ? (done + [...running.values()].reduce((a, b) => a + b, 0)) / planned : 0;
+        const fraction = over + share * finished;
+        show.update(title, fraction, timeLeft(fraction), doing);
+      };
+      return {
+        onEvent(event) {
+          if (event.type === "planned") {
+            planned = event.units;
+          } else if (event.type === "pretraining") {
+            show.note(title, `pretraining ${event.name}, once`);
+          } else if (event.type === "progress") {
+            const { step, of } = event.progress;
+            running.set(unitId(event.unit), of > 0 ? step / of : 0);
+            update(describeUnit(event.unit));
+          } else {
+            running.delete(unitId(event.result));
+            done = event.done;
+            if (event.stored) stored += share / planned;
+            update(describeUnit(event.result));
+          }
+        },
+        close() {
+          over += share;
+        },
+      };
     },
     close: show.close,
   };
 }
 
 interface View {
-  update(fraction: number, timeLeft: string, unit: string): void;
+  update(title: string, fraction: number, timeLeft: string, unit: string): void;
+  note(title: string, text: string): void;
   close(): void;
 }
 
-function bar(title: string, stream: NodeJS.WriteStream): View {
+function bar(stream: NodeJS.WriteStream): View {
   const single = new SingleBar(
     {
-      format: `${title} {bar} {percentage}% · {left} left · {unit}`,
+      format: "{title} {bar} {percentage}% · {left} left · {unit}",
       stream,
       hideCursor: true,
       clearOnComplete: true,
@@ -57,22 +92,25 @@ function bar(title: string, stream: NodeJS.WriteStream): View {
     },
     Presets.shades_classic,
   );
-  single.start(1000, 0, { left: "…", unit: "" });
+  single.start(1000, 0, { title: "", left: "…", unit: "" });
   return {
-    update: (fraction, left, unit) => single.update(Math.round(1000 * fraction), { left, unit }),
+    update: (title, fraction, left, unit) =>
+      single.update(Math.round(1000 * fraction), { title, left, unit }),
+    note: (title, unit) => single.update({ title, unit }),
     close: () => single.stop(),
   };
 }
 
-function sparseLines(title: string, output: NodeJS.WriteStream): View {
+function sparseLines(output: NodeJS.WriteStream): View {
   let shown = 0;
   return {
-    update(fraction, left) {
+    update(title, fraction, left) {
       const tenths = Math.floor(10 * fraction + 1e-9);
       if (tenths <= shown) return;
       shown = tenths;
       output.write(`${title}: ${tenths * 10}%, ${left} left\n`);
     },
+    note: (title, text) => output.write(`${title}: ${text}\n`),
     close() {},
   };
 }

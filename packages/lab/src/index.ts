@@ -5,6 +5,12 @@ export { inMemory, inThread } from "./local.ts";
 export { type Drawing, drawFigure, figureData } from "./report/figure.ts";
 export { escapeHtml, type ReportedPaper, renderReport } from "./report/html.ts";
 export {
+  type ComparedFamily,
+  leaderboardsDocument,
+  type ReproducedPaper,
+  resultsDocument,
+} from "./report/markdown.ts";
+export {
   type Executor,
   type LabEvent,
   type ReproduceOptions,

@@ -1,4 +1,4 @@
-import type { AnyExperiment } from "@prior-art/toolkit/experiment";
+import type { AnyExperiment, PretrainedModel } from "@prior-art/toolkit/experiment";
 import { describe, expect, test } from "vitest";
 import failing from "./fixtures/failing.ts";
 import slow from "./fixtures/slow.ts";
@@ -40,6 +40,24 @@ describe("reproduce", () => {
       momentum: 0.5,
     });
     expect(results.seeds).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  test("shared models are trained before the first unit, and only when they are not stored", async () => {
+    const log: string[] = [];
+    const model = (name: string, stored: boolean): PretrainedModel => ({
+      name,
+      id: async () => name,
+      isStored: async () => stored,
+      load: async () => log.push(`${name} trained`),
+    });
+    const checkpoints = [model("classifier", false), model("denoiser", true)];
+    const experiment = { ...(toy as AnyExperiment), checkpoints };
+    const onEvent = (event: LabEvent) => {
+      if (event.type === "pretraining") log.push(event.name);
+      if (event.type === "unit" && event.done === 1) log.push("first unit");
+    };
+    await reproduce(options(experiment, { mode: "quick", onEvent }));
+    expect(log).toEqual(["classifier", "classifier trained", "first unit"]);
   });
 
   test("diverged units are listed with their settings and never averaged in", async () => {

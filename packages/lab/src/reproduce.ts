@@ -22,6 +22,8 @@ export interface UnitStore {
 
 export type LabEvent =
   | { readonly type: "planned"; readonly units: number }
+  /** A model that units share is being trained; comes once each, and only for models that are not stored yet. */
+  | { readonly type: "pretraining"; readonly name: string }
   | { readonly type: "progress"; readonly unit: Unit; readonly progress: Progress }
   | {
       readonly type: "unit";
@@ -61,6 +63,13 @@ export async function reproduce(options: ReproduceOptions): Promise<Results> {
   const tuning = tuningUnits(experiment, mode);
   const total = tuning.length + arms.length * seeds.length;
   options.onEvent?.({ type: "planned", units: total });
+  for (const model of experiment.checkpoints ?? []) {
+    options.signal?.throwIfAborted();
+    if (await model.isStored()) continue;
+    options.onEvent?.({ type: "pretraining", name: model.name });
+    // Once here instead of once in every worker.
+    await model.load();
+  }
   let done = 0;
   const count = (result: UnitResult, stored: boolean) =>
     options.onEvent?.({ type: "unit", result, stored, done: ++done, of: total });

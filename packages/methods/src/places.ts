@@ -10,6 +10,11 @@ export function experimentModule({ paper }: Pick<Room, "paper">): URL {
   return new URL(`../dist/${paper.family}/${paper.slug}/experiment.js`, import.meta.url);
 }
 
+/** Where the lab keeps the last full comparison of a family. */
+export function leaderboardFile(family: string): URL {
+  return new URL(`../src/${family}/leaderboard.json`, import.meta.url);
+}
+
 /** The built shared task of a family. */
 export function taskModule(family: string): URL {
   return new URL(`../dist/${family}/task.js`, import.meta.url);

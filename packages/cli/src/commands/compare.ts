@@ -1,8 +1,9 @@
 import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { leaderboard } from "@prior-art/lab";
-import { reproductionFiles, runReproduction, threadPool } from "@prior-art/lab/node";
+import { reproductionFiles, runReproduction, threadPool, writeResults } from "@prior-art/lab/node";
 import { tasks } from "@prior-art/methods";
-import { taskModule } from "@prior-art/methods/places";
+import { leaderboardFile, taskModule } from "@prior-art/methods/places";
 import type { Command } from "commander";
 import { notice } from "../collection.ts";
 import { columns, figures } from "../columns.ts";
@@ -17,6 +18,7 @@ export function register(program: Command): void {
     .description("race a family's methods on its shared task")
     .option("--quick", "the quick settings")
     .option("--workers <n>", "units that run at the same time", wholeNumber(1), availableParallelism())
+    .option("--save", "keep the leaderboard with the family, as leaderboard.json")
     .option("--json", "print one JSON document")
     .addOption(dataOption())
     .action(compare);
@@ -24,19 +26,24 @@ export function register(program: Command): void {
 
 async function compare(
   family: string,
-  options: { quick?: boolean; workers: number; json?: boolean; data: string },
+  options: { quick?: boolean; workers: number; save?: boolean; json?: boolean; data: string },
 ): Promise<void> {
   const load = tasks[requireFamily(family)];
   if (!load) {
     const others = Object.keys(tasks).join(", ") || "none so far";
     throw new UsageError(`the family ${family} has no shared task yet; families with one: ${others}`);
   }
+  if (options.save && options.quick)
+    throw new UsageError("--save keeps full comparisons only; leave out --quick");
   const dataFolder = await requireWritable(options.data);
   const experiment = (await load()).default;
   const slug = `compare-${family}`;
   const mode = options.quick ? "quick" : "full";
-  const view = progressView(slug, process.stderr);
+  const view = progressView([{ title: slug, weight: 1 }], process.stderr);
   const pool = threadPool(options.workers);
+  const cancel = new AbortController();
+  const stop = () => cancel.abort(new Error("stopped; the same command goes on from here"));
+  process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
     const results = await runReproduction({
       slug,
@@ -52,10 +59,13 @@ async function compare(
       mode,
       pool,
       dataFolder,
-      onEvent: view.onEvent,
+      signal: cancel.signal,
+      onEvent: view.job(0).onEvent,
       onCorrupted: (path, reason) => notice(`${path} is corrupted (${reason}) and is made again`),
     });
     view.close();
+    const saved = fileURLToPath(leaderboardFile(family));
+    if (options.save) await writeResults(saved, results);
     const rows = leaderboard(experiment, results);
     const { metric, goal } = experiment.leaderboard!;
     if (options.json) {
@@ -71,7 +81,9 @@ async function compare(
     ]);
     process.stdout.write(columns(["", "method", metric, "95% interval", ""], cells));
     process.stdout.write(`\nreport: ${reproductionFiles(dataFolder, slug, mode).report}\n`);
+    if (options.save) process.stdout.write(`saved: ${saved}\n`);
   } finally {
+    process.off("SIGINT", stop).off("SIGTERM", stop);
     view.close();
     await pool.close();
   }

@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { ReportedPaper, Results } from "@prior-art/lab";
 import {
+  readResults,
   reproductionFiles,
   runReproduction,
   type ThreadPool,
@@ -17,7 +18,7 @@ import { type Command, Option } from "commander";
 import { notice, savedResultsPath } from "../collection.ts";
 import { columns, duration, figures } from "../columns.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
-import { progressView } from "../progress.ts";
+import { type JobView, progressView } from "../progress.ts";
 import { requireFamily, requireRoom, UsageError, wholeNumber } from "../usage.ts";
 
 interface ReproduceOptions {
@@ -78,33 +79,53 @@ async function reproduceAll(slugs: string[], options: ReproduceOptions): Promise
   process.once("SIGINT", stop).once("SIGTERM", stop);
   const pool = threadPool(options.workers);
   const outcomes: Outcome[] = [];
+  const view = progressView(
+    await Promise.all(targets.map((target) => jobOf(target, options))),
+    process.stderr,
+  );
   try {
     for (const [index, target] of targets.entries()) {
-      const title = targets.length > 1 ? `[${index + 1}/${targets.length}] ${target.slug}` : target.slug;
-      const outcome = await reproduceOne(target, title, options, { dataFolder, pool, signal: cancel.signal });
+      const where = { dataFolder, pool, signal: cancel.signal, view: view.job(index) };
+      const outcome = await reproduceOne(target, options, where);
       outcomes.push(outcome);
-      if (!options.json) report(outcome, target, options, dataFolder);
+      if (!options.json && targets.length === 1) {
+        view.close();
+        report(outcome, target, options, dataFolder);
+      }
     }
   } finally {
+    view.close();
     process.off("SIGINT", stop).off("SIGTERM", stop);
     await pool.close();
   }
   if (options.json) process.stdout.write(`${JSON.stringify(outcomes.map(toJson), null, 1)}\n`);
-  else if (outcomes.length > 1) summarize(outcomes);
+  else if (outcomes.length > 1) summarize(outcomes, dataFolder);
   if (outcomes.some((outcome) => "error" in outcome || outcome.results.verdict === "not reproduced")) {
     process.exitCode = 1;
   }
 }
 
+/** Papers count in the progress by the time that their last full reproduction took. */
+async function jobOf({ slug, savePath }: Target, { quick }: ReproduceOptions) {
+  const saved = quick || !savePath ? undefined : await readResults(savePath).catch(() => undefined);
+  return { title: slug, weight: saved?.seconds ?? 60 };
+}
+
 async function reproduceOne(
   target: Target,
-  title: string,
   options: ReproduceOptions,
-  where: { readonly dataFolder: string; readonly pool: ThreadPool; readonly signal: AbortSignal },
+  {
+    view,
+    ...where
+  }: {
+    readonly dataFolder: string;
+    readonly pool: ThreadPool;
+    readonly signal: AbortSignal;
+    readonly view: JobView;
+  },
 ): Promise<Outcome> {
   const started = performance.now();
   const seconds = () => (performance.now() - started) / 1000;
-  const view = progressView(title, process.stderr);
   try {
     const results = await runReproduction({
       slug: target.slug,
@@ -230,12 +251,21 @@ function report(outcome: Outcome, target: Target, options: ReproduceOptions, dat
   );
 }
 
-function summarize(outcomes: readonly Outcome[]): void {
+function summarize(outcomes: readonly Outcome[], dataFolder: string): void {
   const rows = outcomes.map((outcome) => {
-    if ("error" in outcome) return [outcome.slug, "failed", "", duration(outcome.seconds)];
-    const held = outcome.results.claims.filter(({ verdict }) => verdict === "reproduced").length;
-    const claims = `${held} of ${outcome.results.claims.length}`;
-    return [outcome.slug, outcome.results.verdict ?? "no claims", claims, duration(outcome.seconds)];
+    if ("error" in outcome) return [outcome.slug, "failed", "", "", "", duration(outcome.seconds)];
+    const { claims, verdict } = outcome.results;
+    const count = (wanted: string) => String(claims.filter((claim) => claim.verdict === wanted).length);
+    return [
+      outcome.slug,
+      verdict ?? "no claims",
+      count("reproduced"),
+      count("partly"),
+      count("not reproduced"),
+      duration(outcome.seconds),
+    ];
   });
-  process.stdout.write(columns(["paper", "verdict", "claims held", "time"], rows));
+  const head = ["paper", "verdict", "claims reproduced", "partly", "not", "time"];
+  process.stdout.write(columns(head, rows));
+  process.stdout.write(`\nreports: ${join(dataFolder, "reproductions")}\n`);
 }

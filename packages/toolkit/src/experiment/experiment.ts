@@ -35,6 +35,15 @@ export interface Tuning<Metric extends string> {
   readonly seeds?: Readonly<Record<Mode, number>>;
 }
 
+/** A model that units share, as `checkpoint` of the toolkit makes one. */
+export interface PretrainedModel {
+  readonly name: string;
+  id(): Promise<string>;
+  /** Whether `load` need not train. */
+  isStored(): Promise<boolean>;
+  load(): Promise<unknown>;
+}
+
 /** What `run` yields while it works. */
 export interface Progress {
   /** Units of work done and in all, e.g. epochs. */
@@ -75,6 +84,8 @@ export interface Experiment<Arms extends Readonly<Record<string, ArmSpec>>, Sett
   readonly settings: Readonly<Record<Mode, Settings>>;
   /** Number of test seeds. */
   readonly seeds: Readonly<Record<Mode, number>>;
+  /** Models that runs load; the lab has each trained once before the first unit. */
+  readonly checkpoints?: readonly PretrainedModel[];
   readonly arms: Arms;
   /**
    * Runs one arm with one seed: yields progress, returns the final metrics.

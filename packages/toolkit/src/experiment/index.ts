@@ -14,6 +14,7 @@ export type {
   Experiment,
   Metrics,
   MetricValue,
+  PretrainedModel,
   Progress,
   SearchSpace,
   Tuning,
