@@ -1,6 +1,7 @@
 import {
   add,
   arange,
+  equal,
   expandDims,
   lessEqual,
   matmul,
@@ -14,6 +15,7 @@ import {
   TensorError,
   transpose,
   where,
+  zeros,
 } from "@prior-art/tensor";
 import * as dense from "./dense.ts";
 import { dropout } from "./dropout.ts";
@@ -95,6 +97,23 @@ export interface AttendOptions extends MaskOptions {
   readonly dropout?: { readonly key: Tensor; readonly rate: number };
 }
 
+/** `[batch, length, width]` through the projection: query, key and value, each `[batch, heads, length, size]`. */
+function project(params: SelfAttentionParams, x: Tensor, heads: number): [Tensor, Tensor, Tensor] {
+  const [batch, length, width] = x.shape as [number, number, number];
+  const parts = reshape(dense.apply(params.projection, x), [batch, length, 3, heads, width / heads]);
+  return [0, 1, 2].map((i) => transpose(slice(parts, null, null, i), [0, 2, 1, 3])) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+}
+
+/** `[batch, heads, length, size]` back side by side and through the output matrix. */
+function joinHeads(params: SelfAttentionParams, mixed: Tensor): Tensor {
+  const [batch, heads, length, size] = mixed.shape as [number, number, number, number];
+  return dense.apply(params.output, reshape(transpose(mixed, [0, 2, 1, 3]), [batch, length, heads * size]));
+}
+
 /**
  * Multi-head self-attention over positions, `[batch, length, width] → [batch, length, width]` (Vaswani et al., 2017,
  * section 3.2.2).
@@ -102,19 +121,54 @@ export interface AttendOptions extends MaskOptions {
  */
 export function apply(params: SelfAttentionParams, x: Tensor, options: AttendOptions): Tensor {
   const { heads, dropout: dropped, ...masks } = options;
-  const [batch, length, width] = x.shape as [number, number, number];
-  if (x.rank !== 3 || width % heads !== 0)
+  if (x.rank !== 3 || x.shape[2]! % heads !== 0)
     throw new TensorError(
       "selfAttention",
       `takes [batch, length, width] with ${heads} heads dividing the width, got ${x.toString()}`,
     );
-  const parts = reshape(dense.apply(params.projection, x), [batch, length, 3, heads, width / heads]);
-  const [query, key, value] = [0, 1, 2].map((i) => transpose(slice(parts, null, null, i), [0, 2, 1, 3])) as [
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
+  const [query, key, value] = project(params, x, heads);
   const weights = attentionWeights(query, key, masks);
-  const mixed = matmul(dropped ? dropout(dropped.key, weights, dropped.rate) : weights, value);
-  return dense.apply(params.output, reshape(transpose(mixed, [0, 2, 1, 3]), [batch, length, width]));
+  return joinHeads(params, matmul(dropped ? dropout(dropped.key, weights, dropped.rate) : weights, value));
+}
+
+/** Keys and values of earlier positions, each `[batch, heads, context, size]`; what is not seen yet is 0. */
+export interface KeyValueCache {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+export interface CacheOptions {
+  readonly batch: number;
+  readonly context: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly dtype?: FloatDType;
+}
+
+/** A cache that has seen nothing. */
+export function emptyCache({ batch, context, width, heads, dtype = "float32" }: CacheOptions): KeyValueCache {
+  const empty = zeros([batch, heads, context, width / heads], dtype);
+  return { keys: empty, values: empty };
+}
+
+/**
+ * Causal self-attention one position at a time: what `apply` gives at `position`, from `x` there and the cache of
+ * those before.
+ * @param x `[batch, width]`
+ * @param position int32 scalar; earlier positions have been stepped through in order.
+ * @returns `[batch, width]` and the cache with this position in it.
+ */
+export function step(
+  params: SelfAttentionParams,
+  x: Tensor,
+  position: Tensor,
+  cache: KeyValueCache,
+): [Tensor, KeyValueCache] {
+  const [, heads, context] = cache.keys.shape as [number, number, number, number];
+  const [query, key, value] = project(params, expandDims(x, 1), heads);
+  const here = expandDims(equal(arange(context), position), -1);
+  const keys = where(here, key, cache.keys);
+  const values = where(here, value, cache.values);
+  const mixed = dotProductAttention(query, keys, values, { mask: lessEqual(arange(context), position) });
+  return [reshape(joinHeads(params, mixed), x.shape), { keys, values }];
 }

@@ -1,5 +1,12 @@
 export type { Activation } from "./activations.ts";
-export type { AttendOptions, MaskOptions, SelfAttentionOptions, SelfAttentionParams } from "./attention.ts";
+export type {
+  AttendOptions,
+  CacheOptions,
+  KeyValueCache,
+  MaskOptions,
+  SelfAttentionOptions,
+  SelfAttentionParams,
+} from "./attention.ts";
 export * as attention from "./attention.ts";
 export type { BatchNormOptions, BatchNormParams, BatchNormState } from "./batchNorm.ts";
 export * as batchNorm from "./batchNorm.ts";
@@ -28,6 +35,7 @@ export type { RmsNormParams } from "./rmsNorm.ts";
 export * as rmsNorm from "./rmsNorm.ts";
 export {
   type TransformerBlock,
+  type TransformerCache,
   type TransformerOptions,
   type TransformerParams,
   transformer,

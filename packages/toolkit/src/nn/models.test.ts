@@ -1,4 +1,23 @@
-import { data, item, jit, random, type Tensor, tensor, valueAndGrad } from "@prior-art/tensor";
+import {
+  abs,
+  add,
+  arange,
+  data,
+  item,
+  jit,
+  max,
+  mean,
+  moveAxis,
+  mul,
+  random,
+  scan,
+  sub,
+  type Tensor,
+  take,
+  tensor,
+  treeMap,
+  valueAndGrad,
+} from "@prior-art/tensor";
 import { beforeAll, describe, expect, test } from "vitest";
 import {
   batches,
@@ -101,6 +120,35 @@ describe("models are what their options say", () => {
     ];
     const loss = await item(crossEntropy(model.apply(model.init(key), tokens), targets));
     expect(Math.abs(loss - Math.log(20))).toBeLessThan(0.05);
+  });
+
+  test("stepping through a transformer with its cache gives the logits of the whole sequence", async () => {
+    const model = transformer({
+      vocabulary: 7,
+      context: 6,
+      width: 12,
+      heads: 3,
+      layers: 2,
+      dtype: "float64",
+    });
+    const params = treeMap(
+      (t) => add(t, mul(0.3, random.normal(random.fold(key, t.size), t.shape, { dtype: "float64" }))),
+      model.init(key),
+    );
+    const tokens = random.randint(random.key(3), [4, 6], 0, 7);
+    const whole = await data(model.apply(params, tokens));
+    const [, stepped] = scan(
+      (cache, position: Tensor) => {
+        const [logits, next] = model.step(params, take(tokens, position, 1), position, cache);
+        return [next, logits] as const;
+      },
+      model.cache(4),
+      arange(6),
+    );
+    const byStep = await data(moveAxis(stepped, 0, 1));
+    expect(byStep.length).toBe(whole.length);
+    for (let i = 0; i < whole.length; i++) expect(byStep[i]).toBeCloseTo(whole[i]!, 12);
+    expect(await item(max(abs(sub(tensor(whole), mean(tensor(whole))))))).toBeGreaterThan(0.5);
   });
 
   test("dropout is active with a key only, and decided by it", async () => {

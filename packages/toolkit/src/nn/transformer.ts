@@ -1,4 +1,4 @@
-import { add, random, slice, type Tensor, TensorError } from "@prior-art/tensor";
+import { add, random, slice, type Tensor, TensorError, take } from "@prior-art/tensor";
 import { type Activation, activationOf } from "./activations.ts";
 import * as attention from "./attention.ts";
 import * as dense from "./dense.ts";
@@ -38,6 +38,9 @@ export interface TransformerParams {
   readonly norm: layerNorm.LayerNormParams;
 }
 
+/** The attention cache of each block. */
+export type TransformerCache = readonly attention.KeyValueCache[];
+
 /**
  * A decoder of pre-norm blocks as in GPT-2 (Radford et al., 2019): learned positions, logits by the embedding's table,
  * weights of deviation 0.02, and those that end a residual branch divided by `√(2 · layers)`.
@@ -75,6 +78,12 @@ export function transformer({
     };
   };
 
+  const feedForward = (block: TransformerBlock, x: Tensor): Tensor =>
+    dense.apply(
+      block.contract,
+      activate(dense.apply(block.expand, layerNorm.apply(block.feedForwardNorm, x))),
+    );
+
   const applyBlock = (block: TransformerBlock, x: Tensor, key: Tensor | undefined): Tensor => {
     const drop = (t: Tensor, i: number): Tensor => (key ? dropout(random.fold(key, i), t, rate) : t);
     const attended = attention.apply(block.attention, layerNorm.apply(block.attentionNorm, x), {
@@ -83,8 +92,27 @@ export function transformer({
       ...(key ? { dropout: { key: random.fold(key, 0), rate } } : {}),
     });
     const mixed = add(x, drop(attended, 1));
-    const expanded = activate(dense.apply(block.expand, layerNorm.apply(block.feedForwardNorm, mixed)));
-    return add(mixed, drop(dense.apply(block.contract, expanded), 2));
+    return add(mixed, drop(feedForward(block, mixed), 2));
+  };
+
+  /**
+   * What the logits are read from: int32 `[batch, length] → [batch, length, width]`; with a key, in training mode.
+   * @throws TensorError unless `tokens` has two axes and fits the context.
+   */
+  const features = (params: TransformerParams, tokens: Tensor, key?: Tensor): Tensor => {
+    const length = tokens.shape[1];
+    if (tokens.rank !== 2 || length === undefined || length > context)
+      throw new TensorError(
+        "transformer",
+        `takes int32 [batch, length] of at most ${context} tokens, got ${tokens.toString()}`,
+      );
+    const embedded = add(embedding.apply(params.tokens, tokens), slice(params.positions.table, [0, length]));
+    const first = key ? dropout(random.fold(key, layers), embedded, rate) : embedded;
+    const last = params.blocks.reduce(
+      (x, block, i) => applyBlock(block, x, key && random.fold(key, i)),
+      first,
+    );
+    return layerNorm.apply(params.norm, last);
   };
 
   return {
@@ -97,27 +125,38 @@ export function transformer({
         norm: layerNorm.init(width, dtype),
       };
     },
+    features,
     /**
      * Logits of each next token, int32 `[batch, length] → [batch, length, vocabulary]`; with a key, in training mode.
      * @throws TensorError unless `tokens` has two axes and fits the context.
      */
-    apply: (params: TransformerParams, tokens: Tensor, key?: Tensor): Tensor => {
-      const length = tokens.shape[1];
-      if (tokens.rank !== 2 || length === undefined || length > context)
-        throw new TensorError(
-          "transformer",
-          `takes int32 [batch, length] of at most ${context} tokens, got ${tokens.toString()}`,
-        );
-      const embedded = add(
-        embedding.apply(params.tokens, tokens),
-        slice(params.positions.table, [0, length]),
-      );
-      const first = key ? dropout(random.fold(key, layers), embedded, rate) : embedded;
-      const last = params.blocks.reduce(
-        (x, block, i) => applyBlock(block, x, key && random.fold(key, i)),
-        first,
-      );
-      return embedding.logits(params.tokens, layerNorm.apply(params.norm, last));
+    apply: (params: TransformerParams, tokens: Tensor, key?: Tensor): Tensor =>
+      embedding.logits(params.tokens, features(params, tokens, key)),
+    /** A cache for `step` that has seen nothing, for sequences of at most `length` (by default the context). */
+    cache: (batch: number, length = context): TransformerCache =>
+      Array.from({ length: layers }, () =>
+        attention.emptyCache({ batch, context: length, width, heads, dtype }),
+      ),
+    /**
+     * Logits of the token after `tokens` (int32 `[batch]`), which stand at `position` (int32 scalar), and the next
+     * cache: what `apply` gives at that position, without looking at the earlier ones again.
+     */
+    step: (
+      params: TransformerParams,
+      tokens: Tensor,
+      position: Tensor,
+      cache: TransformerCache,
+    ): [logits: Tensor, cache: TransformerCache] => {
+      const next: attention.KeyValueCache[] = [];
+      let x = add(embedding.apply(params.tokens, tokens), take(params.positions.table, position));
+      params.blocks.forEach((block, i) => {
+        const normal = layerNorm.apply(block.attentionNorm, x);
+        const [attended, seen] = attention.step(block.attention, normal, position, cache[i]!);
+        next.push(seen);
+        const mixed = add(x, attended);
+        x = add(mixed, feedForward(block, mixed));
+      });
+      return [embedding.logits(params.tokens, layerNorm.apply(params.norm, x)), next];
     },
   };
 }
