@@ -1,6 +1,6 @@
-import type { Tensor } from "@prior-art/tensor";
+import { data, type Tensor } from "@prior-art/tensor";
+import { decodeSafetensors, encodeSafetensors, type StoredArray, toTensor } from "../checkpoints/index.ts";
 import { type TransformerBlock, type TransformerParams, transformer } from "../nn/index.ts";
-import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
 import type { Transformer } from "./tokenModel.ts";
 
 export interface Gpt2Options {
@@ -20,21 +20,24 @@ export interface Gpt2Checkpoint {
 /**
  * A transformer from a GPT-2-style checkpoint in a safetensors file (names such as `h.0.attn.c_attn.weight`, with or
  * without the prefix `transformer.`): pre-norm blocks, learned positions, GELU by tanh, logits by the embedding's table.
- * @throws RangeError for a broken file, and when a tensor is missing or of the wrong shape.
+ * @throws InvalidCheckpointError for a broken file. @throws RangeError when a tensor is missing or of the wrong shape.
  * @example
  * const { model, params } = loadGpt2(new Uint8Array(await file.arrayBuffer()));
  * const tokens = (await gpt2Tokenizer()).encode("Once upon a time");
  */
 export function loadGpt2(file: Uint8Array, options: Gpt2Options = {}): Gpt2Checkpoint {
   const { tensors } = decodeSafetensors(file);
-  const prefix = tensors.has("transformer.wte.weight") ? "transformer." : "";
+  const has = (name: string): boolean => Object.hasOwn(tensors, name);
+  const prefix = has("transformer.wte.weight") ? "transformer." : "";
   const take = (name: string, shape?: readonly number[]): Tensor => {
-    const found = tensors.get(prefix + name);
-    if (!found) throw new RangeError(`loadGpt2: the file has no tensor ${prefix}${name}`);
+    if (!has(prefix + name)) throw new RangeError(`loadGpt2: the file has no tensor ${prefix}${name}`);
+    const found = tensors[prefix + name]!;
     const wanted = shape ?? [found.shape[0] ?? 0, found.shape[1] ?? 0];
     if (found.dtype !== "float32" || found.shape.join() !== wanted.join())
-      throw new RangeError(`loadGpt2: ${name} is ${found.toString()}, not float32[${wanted.join(", ")}]`);
-    return found;
+      throw new RangeError(
+        `loadGpt2: ${name} is ${found.dtype}[${found.shape.join(", ")}], not float32[${wanted.join(", ")}]`,
+      );
+    return toTensor(found);
   };
   const tokens = take("wte.weight");
   const [vocabulary, width] = tokens.shape as [number, number];
@@ -42,14 +45,13 @@ export function loadGpt2(file: Uint8Array, options: Gpt2Options = {}): Gpt2Check
   const context = positions.shape[0]!;
   take("wpe.weight", [context, width]);
   let layers = 0;
-  while (tensors.has(`${prefix}h.${layers}.ln_1.weight`)) layers++;
+  while (has(`${prefix}h.${layers}.ln_1.weight`)) layers++;
   if (layers === 0) throw new RangeError("loadGpt2: the file has no blocks");
   const hidden = take("h.0.mlp.c_fc.weight").shape[1]!;
   const heads = options.heads ?? width / 64;
   if (!(Number.isInteger(heads) && heads >= 1))
     throw new RangeError(`loadGpt2: a width of ${width} doesn't tell the number of heads; pass it`);
-  const head = tensors.get("lm_head.weight");
-  if (head && head.shape.join() !== tokens.shape.join())
+  if (has("lm_head.weight") && tensors["lm_head.weight"]!.shape.join() !== tokens.shape.join())
     throw new RangeError("loadGpt2: lm_head.weight doesn't have the shape of the embedding it is tied to");
 
   const norm = (name: string) => ({
@@ -86,7 +88,7 @@ export function loadGpt2(file: Uint8Array, options: Gpt2Options = {}): Gpt2Check
 }
 
 /** A safetensors file of a transformer's parameters under GPT-2's names. @throws RangeError for layers without biases. */
-export function saveGpt2(params: TransformerParams): Promise<Uint8Array> {
+export async function saveGpt2(params: TransformerParams): Promise<Uint8Array<ArrayBuffer>> {
   const named: [string, Tensor][] = [];
   const norm = (name: string, { scale, offset }: TransformerParams["norm"]): void => {
     named.push([`${name}.weight`, scale], [`${name}.bias`, offset]);
@@ -105,5 +107,8 @@ export function saveGpt2(params: TransformerParams): Promise<Uint8Array> {
     dense(`h.${i}.mlp.c_proj`, block.contract);
   });
   norm("ln_f", params.norm);
-  return encodeSafetensors(named, { format: "pt" });
+  const stored: Record<string, StoredArray> = {};
+  for (const [name, value] of named)
+    stored[name] = { dtype: "float32", shape: value.shape, values: Float32Array.from(await data(value)) };
+  return encodeSafetensors(stored, { format: "pt" });
 }

@@ -28,7 +28,6 @@ export {
   trainPolicy,
 } from "./policyTraining.ts";
 export * from "./preferences.ts";
-export { decodeSafetensors, encodeSafetensors, type SafetensorsFile } from "./safetensors.ts";
 export {
   type Completions,
   completionLengths,
