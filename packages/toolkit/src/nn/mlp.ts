@@ -38,19 +38,21 @@ export function mlp({
 }: MlpOptions) {
   if (sizes.length < 2) throw new RangeError(`mlp: inputs and outputs are needed, got [${sizes.join(", ")}]`);
   const activate = activationOf(activation);
+  /** What the last layer sees, `[…, inputs] → […, last hidden width]`; with a key, in training mode. */
+  const features = ({ layers }: MlpParams, x: Tensor, key?: Tensor): Tensor =>
+    layers.slice(0, -1).reduce((input, layer, i) => {
+      const active = activate(dense.apply(layer, input));
+      return key ? dropout(random.fold(key, i), active, rate) : active;
+    }, x);
   return {
     init: (key: Tensor): MlpParams => ({
       layers: sizes
         .slice(1)
         .map((outputs, i) => dense.init(random.fold(key, i), { inputs: sizes[i]!, outputs, weights, dtype })),
     }),
+    features,
     /** `[…, inputs] → […, outputs]`; with a key, in training mode. */
-    apply: ({ layers }: MlpParams, x: Tensor, key?: Tensor): Tensor =>
-      layers.reduce((input, layer, i) => {
-        const output = dense.apply(layer, input);
-        if (i === layers.length - 1) return output;
-        const active = activate(output);
-        return key ? dropout(random.fold(key, i), active, rate) : active;
-      }, x),
+    apply: (params: MlpParams, x: Tensor, key?: Tensor): Tensor =>
+      dense.apply(params.layers.at(-1)!, features(params, x, key)),
   };
 }
