@@ -1,7 +1,7 @@
 import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
+import { type CoursePoint, noisyDigitsCourse } from "../noisyDigitsCourse.ts";
 import { empiricalRisk } from "../objectives.ts";
-import { type CoursePoint, digitsCourse } from "./digitsCourse.ts";
 import { linearCourse } from "./linearModel.ts";
 import { earlyLearningRegularization } from "./method.ts";
 
@@ -142,8 +142,8 @@ export default defineExperiment({
     const shared = { ...settings, learningRate, weightDecay, rate: 0.6, seed };
     const course =
       context.arm === "elr"
-        ? digitsCourse({ ...shared, objective: earlyLearningRegularization(context.hyperparameters) })
-        : digitsCourse({ ...shared, objective: empiricalRisk() });
+        ? noisyDigitsCourse({ ...shared, objective: earlyLearningRegularization(context.hyperparameters) })
+        : noisyDigitsCourse({ ...shared, objective: empiricalRisk() });
     for await (const point of course) {
       points.push(point);
       const { epoch, test, wrongTrue } = point;

@@ -2,16 +2,18 @@ import { data, item, jit, mean, random, slice, stack, type Tensor, take } from "
 import { DivergedError } from "@prior-art/toolkit/experiment";
 import { accuracy, type MlpParams } from "@prior-art/toolkit/nn";
 import { addDecayedWeights, chain, type GradientTransformation, sgd } from "@prior-art/toolkit/optim";
-import type { RobustObjective } from "../family.ts";
-import { noisyDigits } from "../noisyDigits.ts";
-import { featureMlp, robustTraining } from "../training.ts";
+import type { RobustObjective } from "./family.ts";
+import { type NoisyDigitsOptions, noisyDigits } from "./noisyDigits.ts";
+import { featureMlp, robustTraining } from "./training.ts";
 
-export interface DigitsCourseOptions<S> {
+export interface NoisyDigitsCourseOptions<S> {
   readonly objective: RobustObjective<S>;
   readonly learningRate: number;
   readonly weightDecay: number;
   /** Share of the training labels that are wrong. */
   readonly rate: number;
+  /** `"symmetric"` by default. */
+  readonly kind?: NoisyDigitsOptions["kind"];
   readonly trainSize: number;
   readonly epochs: number;
   /** Epochs from one point of the curves to the next. */
@@ -30,10 +32,12 @@ export interface CoursePoint {
   readonly test: number;
 }
 
-/** Trains a multilayer perceptron on digits with wrong labels by SGD with momentum, as in the paper's section 6. */
-export async function* digitsCourse<S>(options: DigitsCourseOptions<S>): AsyncGenerator<CoursePoint, void> {
-  const { objective, learningRate, weightDecay, rate, trainSize, epochs, every, seed } = options;
-  const { train, validation, test } = await noisyDigits({ train: trainSize, rate, seed });
+/** Trains a multilayer perceptron on digits with wrong labels by SGD with momentum. */
+export async function* noisyDigitsCourse<S>(
+  options: NoisyDigitsCourseOptions<S>,
+): AsyncGenerator<CoursePoint, void> {
+  const { objective, learningRate, weightDecay, rate, kind, trainSize, epochs, every, seed } = options;
+  const { train, validation, test } = await noisyDigits({ train: trainSize, rate, kind, seed });
   const network = featureMlp([64, 256, 10]);
   const optimizer: GradientTransformation<MlpParams, unknown> = chain(
     addDecayedWeights<MlpParams>(weightDecay),
