@@ -1,4 +1,5 @@
 export type { Activation } from "./activations.ts";
+export { type AttackOptions, fgsm, type InputLoss, type PgdOptions, pgd } from "./attacks.ts";
 export type {
   AttendOptions,
   CacheOptions,

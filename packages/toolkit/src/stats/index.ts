@@ -7,6 +7,14 @@ export {
   pairedInterval,
 } from "./bootstrap.ts";
 export {
+  brierScore,
+  expectedCalibrationError,
+  logScore,
+  maximumCalibrationError,
+  type ReliabilityBin,
+  reliabilityDiagram,
+} from "./calibration.ts";
+export {
   type Alternative,
   type PermutationOptions,
   type PermutationResult,
