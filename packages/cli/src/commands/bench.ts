@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import * as v from "valibot";
-import { notice } from "../collection.ts";
 import { columns, figures } from "../columns.ts";
+import { notice } from "../notice.ts";
 import { UsageError } from "../usage.ts";
 
 const rowSchema = v.object({

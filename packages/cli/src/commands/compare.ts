@@ -5,9 +5,9 @@ import { reproductionFiles, runReproduction, threadPool, writeResults } from "@p
 import { tasks } from "@prior-art/methods";
 import { leaderboardFile, taskModule } from "@prior-art/methods/places";
 import type { Command } from "commander";
-import { notice } from "../collection.ts";
 import { columns, figures } from "../columns.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
+import { notice } from "../notice.ts";
 import { progressView } from "../progress.ts";
 import { requireFamily, UsageError, wholeNumber } from "../usage.ts";
 

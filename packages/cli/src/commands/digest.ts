@@ -9,8 +9,8 @@ import {
   sendDigests,
 } from "@prior-art/library";
 import { type Command, InvalidArgumentError } from "commander";
-import { notice } from "../collection.ts";
 import { dataOption } from "../dataFolder.ts";
+import { notice } from "../notice.ts";
 import { UsageError } from "../usage.ts";
 import { databaseOption, type LibraryLocation, withLibrary } from "./search.ts";
 

@@ -1,8 +1,9 @@
+import { roomResults, standing, standings } from "@prior-art/lab/node";
 import { rooms } from "@prior-art/methods";
 import { type Command, Option } from "commander";
-import { notice, roomResults, standing, standings } from "../collection.ts";
 import { columns } from "../columns.ts";
 import { dataOption } from "../dataFolder.ts";
+import { notice } from "../notice.ts";
 import { requireFamily } from "../usage.ts";
 
 export function register(program: Command): void {

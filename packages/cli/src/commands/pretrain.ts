@@ -1,9 +1,9 @@
 import { rooms, tasks } from "@prior-art/methods";
 import type { PretrainedModel } from "@prior-art/toolkit/experiment";
 import type { Command } from "commander";
-import { notice } from "../collection.ts";
 import { columns, duration } from "../columns.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
+import { notice } from "../notice.ts";
 import { UsageError } from "../usage.ts";
 
 export function register(program: Command): void {

@@ -7,6 +7,7 @@ import {
   readResults,
   reproductionFiles,
   runReproduction,
+  savedResultsPath,
   type ThreadPool,
   threadPool,
   writeResults,
@@ -15,9 +16,9 @@ import { type Room, rooms } from "@prior-art/methods";
 import { experimentModule } from "@prior-art/methods/places";
 import type { AnyExperiment } from "@prior-art/toolkit/experiment";
 import { type Command, Option } from "commander";
-import { notice, savedResultsPath } from "../collection.ts";
 import { columns, duration, figures } from "../columns.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
+import { notice } from "../notice.ts";
 import { type JobView, progressView } from "../progress.ts";
 import { requireFamily, requireRoom, UsageError, wholeNumber } from "../usage.ts";
 

@@ -1,3 +1,4 @@
+import { roomResults } from "@prior-art/lab/node";
 import {
   InvalidSearchError,
   type Library,
@@ -7,8 +8,8 @@ import {
 } from "@prior-art/library";
 import { rooms } from "@prior-art/methods";
 import { type Command, Option } from "commander";
-import { notice, roomResults } from "../collection.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
+import { notice } from "../notice.ts";
 import { UsageError, wholeNumber } from "../usage.ts";
 
 /** Where the library is, as the command line says it. */

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { createMailer, startScheduler } from "@prior-art/library";
 import type { Command } from "commander";
-import { notice } from "../collection.ts";
 import { dataOption } from "../dataFolder.ts";
+import { notice } from "../notice.ts";
 import { createSite } from "../site/server.ts";
 import { UsageError, wholeNumber } from "../usage.ts";
 import { mailSettings } from "./digest.ts";

@@ -1,9 +1,10 @@
 import type { Results } from "@prior-art/lab";
+import { roomResults, standing } from "@prior-art/lab/node";
 import type { Room } from "@prior-art/methods";
 import type { Command } from "commander";
-import { notice, roomResults, standing } from "../collection.ts";
 import { figures } from "../columns.ts";
 import { dataOption } from "../dataFolder.ts";
+import { notice } from "../notice.ts";
 import { requireRoom } from "../usage.ts";
 
 export function register(program: Command): void {

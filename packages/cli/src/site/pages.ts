@@ -1,6 +1,6 @@
 import { escapeHtml, type Results } from "@prior-art/lab";
+import { standing } from "@prior-art/lab/node";
 import type { Room } from "@prior-art/methods";
-import { standing } from "../collection.ts";
 import { figures } from "../columns.ts";
 
 export const stylesheet = `

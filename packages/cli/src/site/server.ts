@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type Server, type ServerResponse } from "node:http";
-import { reproductionFiles } from "@prior-art/lab/node";
+import { reproductionFiles, roomResults } from "@prior-art/lab/node";
 import { findRoom, type Room, rooms } from "@prior-art/methods";
-import { notice, roomResults } from "../collection.ts";
+import { notice } from "../notice.ts";
 import { collectionPage, messagePage, paperPage, stylesheet } from "./pages.ts";
 
 const strictPolicy =

@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { CorruptedError, type Results } from "@prior-art/lab";
-import { readResults, reproductionFiles } from "@prior-art/lab/node";
 import type { Room } from "@prior-art/methods";
-import { roomFolder } from "@prior-art/methods/places";
+import { leaderboardFile, roomFolder } from "@prior-art/methods/places";
+import { CorruptedError, type Results } from "../results.ts";
+import { readResults } from "./files.ts";
+import { reproductionFiles } from "./reproduction.ts";
 
 /** What can be said of a room: its verdict, or why there is none. */
 export type Standing =
@@ -25,12 +26,34 @@ export function savedResultsPath(room: Room): string {
  *
  * @param onCorrupted told of a file that is not what the lab wrote; it counts as absent
  */
-export async function roomResults(
+export function roomResults(
   room: Room,
   dataFolder: string,
   onCorrupted: (message: string) => void,
 ): Promise<Results | undefined> {
-  const paths = [savedResultsPath(room), reproductionFiles(dataFolder, room.paper.slug, "full").results];
+  const { slug } = room.paper;
+  const paths = [savedResultsPath(room), reproductionFiles(dataFolder, slug, "full").results];
+  return newestResults(paths, (reason) =>
+    onCorrupted(`${reason}; prior-art reproduce ${slug} makes it again`),
+  );
+}
+
+/** The newest full comparison of a family on its shared task: kept with the family, or made on this machine. */
+export function familyResults(
+  family: string,
+  dataFolder: string,
+  onCorrupted: (message: string) => void,
+): Promise<Results | undefined> {
+  const made = reproductionFiles(dataFolder, `compare-${family}`, "full").results;
+  return newestResults([fileURLToPath(leaderboardFile(family)), made], (reason) =>
+    onCorrupted(`${reason}; prior-art compare ${family} makes it again`),
+  );
+}
+
+async function newestResults(
+  paths: readonly string[],
+  onCorrupted: (reason: string) => void,
+): Promise<Results | undefined> {
   const found: Results[] = [];
   for (const path of paths) {
     try {
@@ -38,7 +61,7 @@ export async function roomResults(
       if (results) found.push(results);
     } catch (error) {
       if (!(error instanceof CorruptedError)) throw error;
-      onCorrupted(`${error.message}; prior-art reproduce ${room.paper.slug} makes it again`);
+      onCorrupted(error.message);
     }
   }
   return found.sort((a, b) => Date.parse(b.finishedAt) - Date.parse(a.finishedAt))[0];
@@ -47,8 +70,4 @@ export async function roomResults(
 export function standing(room: Room, results: Results | undefined): Standing {
   if (results) return results.verdict ?? "no verdict";
   return room.loadExperiment ? "not run yet" : "not implemented yet";
-}
-
-export function notice(message: string): void {
-  process.stderr.write(`prior-art: ${message}\n`);
 }
