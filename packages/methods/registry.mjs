@@ -1,5 +1,6 @@
 /**
- * Writes registry.generated.ts from the rooms under a folder (default src), and for each family with a shared task
+ * Writes registry.generated.ts (papers) and experiments.generated.ts (what loads their experiments, without a word about
+ * the papers, for pages that run one) from the rooms under a folder (default src), and for each family with a shared task
  * contenders.generated.ts from its rooms' contender.ts, so that adding a paper means adding one folder. Part of
  * `npm run build`; exits 1 naming the file when a paper.json is not JSON or lies in the wrong folder.
  */
@@ -35,19 +36,32 @@ for (const family of foldersIn(source)) {
 }
 
 const entries = rooms.map(({ paper, method, experiment }) => {
-  const load = experiment ? `() => import("./${paper.family}/${paper.slug}/experiment.ts")` : "null";
+  const load = experiment ? `experiments["${paper.slug}"]!` : "null";
   return `  { paper: ${JSON.stringify(paper)}, hasMethod: ${method}, loadExperiment: ${load} },\n`;
 });
-const taskEntries = tasks.map((family) => `  "${family}": () => import("./${family}/task.ts"),\n`);
-const text = `import type { FamilyTasks, Room } from "./rooms.ts";
+write(
+  join(source, "registry.generated.ts"),
+  `import { experiments } from "./experiments.generated.ts";
+import type { Room } from "./rooms.ts";
 
 export const rooms: readonly Room[] = [
 ${entries.join("")}];
+`,
+);
 
-export const tasks: FamilyTasks = {
-${taskEntries.join("")}};
-`;
-write(join(source, "registry.generated.ts"), text);
+const loader = (name, path) => `  "${name}": () => import("${path}"),\n`;
+const experiments = rooms.filter(({ experiment }) => experiment).map(({ paper }) => paper);
+write(
+  join(source, "experiments.generated.ts"),
+  `import type { Experiments } from "./rooms.ts";
+
+export const experiments: Experiments = {
+${experiments.map(({ family, slug }) => loader(slug, `./${family}/${slug}/experiment.ts`)).join("")}};
+
+export const tasks: Experiments = {
+${tasks.map((family) => loader(family, `./${family}/task.ts`)).join("")}};
+`,
+);
 
 /** What the family's rooms enter in its shared task, by name. */
 function contendersModule(slugs) {

@@ -27,13 +27,13 @@ test("a room's experiment and method are registered when their files are there",
   addRoom("optimizers", "later", { slug: "later", family: "optimizers" });
   writeFileSync(join(source, "optimizers", "task.ts"), "");
   expect(generate().status).toBe(0);
-  expect(generated()).toContain(
-    'hasMethod: true, loadExperiment: () => import("./optimizers/adamw/experiment.ts")',
-  );
+  expect(generated()).toContain('hasMethod: true, loadExperiment: experiments["adamw"]!');
+  const experiments = readFileSync(join(source, "experiments.generated.ts"), "utf8");
+  expect(experiments).toContain('"adamw": () => import("./optimizers/adamw/experiment.ts")');
   expect(generated()).toContain(
     '{ paper: {"slug":"later","family":"optimizers"}, hasMethod: false, loadExperiment: null }',
   );
-  expect(generated()).toContain('"optimizers": () => import("./optimizers/task.ts")');
+  expect(experiments).toContain('"optimizers": () => import("./optimizers/task.ts")');
 });
 
 test("a room's contenders enter its family's shared task", () => {

@@ -1,9 +1,10 @@
-import { rooms, tasks } from "./registry.generated.ts";
+import { experiments, tasks } from "./experiments.ts";
+import { rooms } from "./registry.generated.ts";
 import type { Room } from "./rooms.ts";
 
 export { type Paper, paperSchema } from "./paper.ts";
-export type { FamilyTasks, Room } from "./rooms.ts";
-export { rooms, tasks };
+export type { Experiments, LoadExperiment, Room } from "./rooms.ts";
+export { experiments, rooms, tasks };
 
 const bySlug = new Map(rooms.map((room) => [room.paper.slug, room]));
 

@@ -7,8 +7,10 @@ export interface Room {
   /** Whether the method can be imported as `@prior-art/methods/<family>/<slug>`. */
   readonly hasMethod: boolean;
   /** Loads the experiment; `null` while there is none. */
-  readonly loadExperiment: (() => Promise<{ readonly default: AnyExperiment }>) | null;
+  readonly loadExperiment: LoadExperiment | null;
 }
 
-/** Shared tasks by family: an experiment whose arms are the family's methods and baselines. */
-export type FamilyTasks = Readonly<Record<string, () => Promise<{ readonly default: AnyExperiment }>>>;
+export type LoadExperiment = () => Promise<{ readonly default: AnyExperiment }>;
+
+/** What loads experiments, by paper; or shared tasks, by family. */
+export type Experiments = Readonly<Record<string, LoadExperiment>>;

@@ -10,15 +10,15 @@ export function serverDrawing(): Drawing {
 }
 
 /**
- * Rasterizes an SVG document at twice its size.
+ * Rasterizes an SVG document, at twice its size unless `zoom` says otherwise.
  *
  * Text is set in DejaVu Sans, which travels with the package: the same picture on a machine without fonts.
  */
-export function toPng(svg: string): Uint8Array {
+export function toPng(svg: string, zoom = 2): Uint8Array {
   const require = createRequire(import.meta.url);
   const font = (name: string) => require.resolve(`dejavu-fonts-ttf/ttf/${name}.ttf`);
   const image = new Resvg(svg, {
-    fitTo: { mode: "zoom", value: 2 },
+    fitTo: { mode: "zoom", value: zoom },
     font: {
       loadSystemFonts: false,
       fontFiles: [font("DejaVuSans"), font("DejaVuSans-Bold")],
