@@ -1,4 +1,4 @@
-import { dot, type LinearOperator, norm } from "../linalg/index.ts";
+import { type LinearOperator, norm } from "../linalg/index.ts";
 
 /** The design of a regression, variable after variable: what coordinate methods and screening read is contiguous. */
 export interface Design {
@@ -44,7 +44,22 @@ export function fittedValues(x: Design, coefficients: ArrayLike<number>): Float6
 
 /** Xᵀ r, `[variables]`. */
 export function correlations(x: Design, residual: Float64Array): Float64Array {
-  return Float64Array.from({ length: x.variables }, (_, j) => dot(column(x, j), residual));
+  const { observations: n, values } = x;
+  const result = new Float64Array(x.variables);
+  for (let j = 0, at = 0; j < x.variables; j++) {
+    // Four sums at a time: one alone waits for the addition before it.
+    let [s0, s1, s2, s3] = [0, 0, 0, 0];
+    let i = 0;
+    for (; i + 3 < n; i += 4, at += 4) {
+      s0 += values[at]! * residual[i]!;
+      s1 += values[at + 1]! * residual[i + 1]!;
+      s2 += values[at + 2]! * residual[i + 2]!;
+      s3 += values[at + 3]! * residual[i + 3]!;
+    }
+    for (; i < n; i++, at++) s0 += values[at]! * residual[i]!;
+    result[j] = s0 + s1 + (s2 + s3);
+  }
+  return result;
 }
 
 /** The design with the chosen variables alone, in the order given. */

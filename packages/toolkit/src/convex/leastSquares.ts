@@ -114,8 +114,8 @@ export function solveLeastSquares(
   let constant = lipschitz;
   if (constant === undefined) {
     const { value } = powerIteration((v) => correlate(fit(v)), x.variables, {
-      tolerance: 1e-3,
-      maxIterations: 30,
+      tolerance: 1e-2,
+      maxIterations: 20,
     });
     constant = value / n;
   }

@@ -6,6 +6,7 @@ export {
   pairedDifferences,
   pairedInterval,
 } from "./bootstrap.ts";
+export { chiSquareCdf, chiSquareQuantile, normalQuantile } from "./distributions.ts";
 export {
   brierScore,
   expectedCalibrationError,

@@ -5,6 +5,7 @@ declare module "jstat" {
       cdf(x: number, mean: number, std: number): number;
       inv(p: number, mean: number, std: number): number;
     };
+    chisquare: { cdf(x: number, dof: number): number; inv(p: number, dof: number): number };
     studentt: { cdf(x: number, dof: number): number; inv(p: number, dof: number): number };
   };
   export default { jStat };
