@@ -17,6 +17,7 @@ import {
   l1Penalty,
   lambdaPath,
   largestLambda,
+  lbfgs,
   type NormPenalty,
   projectBox,
   projectL1Ball,
@@ -242,6 +243,26 @@ describe("solvers", () => {
     expect(coefficients[0]).toBeCloseTo(1.7 / 1.2, 9);
     expect(coefficients[1]).toBeCloseTo(-0.2 / 1.2, 9);
     expect(gap).toBeLessThan(1e-7);
+  });
+
+  test("L-BFGS finds the bottom of Rosenbrock's valley and of a function with a kink", () => {
+    const valley = lbfgs(
+      ([x, y]) => ({
+        value: (1 - x!) ** 2 + 100 * (y! - x! * x!) ** 2,
+        gradient: Float64Array.of(-2 * (1 - x!) - 400 * x! * (y! - x! * x!), 200 * (y! - x! * x!)),
+      }),
+      { start: Float64Array.of(-1.2, 1), tolerance: 1e-9 },
+    );
+    expect(valley.converged).toBe(true);
+    expect(maxAbs(difference(valley.x, [1, 1]))).toBeLessThan(1e-8);
+    const kink = lbfgs(
+      ([x, y]) => ({
+        value: Math.abs(x! - 1) + 2 * Math.abs(y! + 2),
+        gradient: Float64Array.of(Math.sign(x! - 1), 2 * Math.sign(y! + 2)),
+      }),
+      { start: Float64Array.of(5.3, 4.7) },
+    );
+    expect(kink.value).toBeLessThan(1e-6);
   });
 
   test("paths and refusals", () => {

@@ -21,6 +21,7 @@ export {
   standardize,
 } from "./design.ts";
 export { type Groups, groupNorms, groupSize, groupsOfSizes, selectGroups } from "./groups.ts";
+export { type LbfgsOptions, type LbfgsResult, lbfgs } from "./lbfgs.ts";
 export {
   dualityGap,
   type LeastSquaresOptions,
