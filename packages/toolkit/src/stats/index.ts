@@ -6,7 +6,6 @@ export {
   pairedDifferences,
   pairedInterval,
 } from "./bootstrap.ts";
-export { chiSquareCdf, chiSquareQuantile, normalQuantile } from "./distributions.ts";
 export {
   brierScore,
   expectedCalibrationError,
@@ -15,6 +14,7 @@ export {
   type ReliabilityBin,
   reliabilityDiagram,
 } from "./calibration.ts";
+export { chiSquareCdf, chiSquareQuantile, normalQuantile } from "./distributions.ts";
 export {
   type Alternative,
   type PermutationOptions,
