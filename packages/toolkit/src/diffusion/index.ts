@@ -11,10 +11,13 @@ export {
   DIGIT_PIXELS,
   type DigitClassifier,
   type DigitImages,
+  type DigitQuality,
   type DigitView,
   digitClassifier,
   digitDenoiser,
   digitImages,
+  digitModels,
+  digitQuality,
   viewDigits,
 } from "./digits.ts";
 export {
@@ -47,7 +50,9 @@ export {
 export {
   type Coverage,
   frechetDistance,
+  type Manifold,
   type MmdOptions,
+  manifoldOf,
   maximumMeanDiscrepancy,
   type Points,
   precisionRecall,

@@ -1,6 +1,13 @@
 import { expect, test } from "vitest";
 import { randomStream } from "../stats/index.ts";
-import { frechetDistance, maximumMeanDiscrepancy, precisionRecall, squaredDistances } from "./index.ts";
+import {
+  frechetDistance,
+  manifoldOf,
+  maximumMeanDiscrepancy,
+  type Points,
+  precisionRecall,
+  squaredDistances,
+} from "./index.ts";
 
 const points = (values: readonly number[], dimensions: number) => ({
   values: Float64Array.from(values),
@@ -52,17 +59,18 @@ test("the discrepancy of equal distributions is about zero, of others not", () =
 });
 
 test("precision falls with points off the data, recall with data that are never reached", () => {
+  const coverage = (a: Points, b: Points) => precisionRecall(manifoldOf(a, 1), manifoldOf(b, 1));
   const real = points([0, 1, 2, 3, 10, 11, 12, 13], 1);
-  expect(precisionRecall(real, real, 1)).toEqual({ precision: 1, recall: 1 });
+  expect(coverage(real, real)).toEqual({ precision: 1, recall: 1 });
   // Only one of two clusters is generated.
-  expect(precisionRecall(real, points([0.1, 1.1, 2.1, 2.9], 1), 1)).toEqual({ precision: 1, recall: 0.5 });
+  expect(coverage(real, points([0.1, 1.1, 2.1, 2.9], 1))).toEqual({ precision: 1, recall: 0.5 });
   // Half of what is generated lies far away.
-  expect(precisionRecall(real, points([0.1, 1.1, 50, 51], 1), 1).precision).toBe(0.5);
+  expect(coverage(real, points([0.1, 1.1, 50, 51], 1)).precision).toBe(0.5);
 });
 
 test("sets that don't fit are refused", () => {
   expect(() => frechetDistance(points([1, 2], 1), points([1, 2], 2))).toThrow(/dimensions/);
   expect(() => frechetDistance(points([1], 1), points([1, 2], 1))).toThrow(/2 or more/);
-  expect(() => precisionRecall(points([1, 2, 3], 1), points([1, 2, 3], 1))).toThrow(/4 or more/);
+  expect(() => manifoldOf(points([1, 2, 3], 1))).toThrow(/4 or more/);
   expect(() => maximumMeanDiscrepancy(points([1, 2, 3], 2), points([1, 2], 2))).toThrow(/rows/);
 });

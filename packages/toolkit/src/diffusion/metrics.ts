@@ -24,12 +24,16 @@ export function squaredDistances(a: Points, b: Points): Float64Array {
   requireSameDimensions("squaredDistances", a, b);
   const { dimensions } = a;
   const [rows, columns] = [countOf("squaredDistances", a, 1), countOf("squaredDistances", b, 1)];
+  // One type of array, so that the inner loop compiles well.
+  const [left, right] = [Float64Array.from(a.values), Float64Array.from(b.values)];
   const distances = new Float64Array(rows * columns);
   for (let i = 0; i < rows; i++)
     for (let j = 0; j < columns; j++) {
       let total = 0;
-      for (let d = 0; d < dimensions; d++)
-        total += (a.values[i * dimensions + d]! - b.values[j * dimensions + d]!) ** 2;
+      for (let d = 0; d < dimensions; d++) {
+        const away = left[i * dimensions + d]! - right[j * dimensions + d]!;
+        total += away * away;
+      }
       distances[i * columns + j] = total;
     }
   return distances;
@@ -71,31 +75,41 @@ export interface Coverage {
   readonly recall: number;
 }
 
+/** Points with the balls around them that reach to each one's k-th nearest neighbour. */
+export interface Manifold {
+  readonly points: Points;
+  /** Squared radii, `[count]`. */
+  readonly radii: Float64Array;
+}
+
 /**
- * Precision and recall of generated points, where a set's manifold is the union of balls around its points that reach to
- * the k-th nearest neighbour (Kynkäänniemi et al., 2019).
+ * The manifold that a set of points stands for (Kynkäänniemi et al., 2019).
  * @param k 3 by default, as in the paper.
- * @throws RangeError unless both sets have more than k points of the same dimensions.
+ * @throws RangeError unless there are more than k points.
  */
-export function precisionRecall(real: Points, generated: Points, k = 3): Coverage {
-  requireSameDimensions("precisionRecall", real, generated);
-  const [n, m] = [real, generated].map((points) => countOf("precisionRecall", points, k + 1)) as [
-    number,
-    number,
-  ];
-  const distances = squaredDistances(real, generated);
-  const [ofReal, ofGenerated] = [neighbourhoods(real, n, k), neighbourhoods(generated, m, k)];
+export function manifoldOf(points: Points, k = 3): Manifold {
+  return { points, radii: neighbourhoods(points, countOf("manifoldOf", points, k + 1), k) };
+}
+
+/**
+ * Precision and recall of generated points (Kynkäänniemi et al., 2019), with the same k for both manifolds.
+ * @throws RangeError for points of different dimensions.
+ */
+export function precisionRecall(real: Manifold, generated: Manifold): Coverage {
+  requireSameDimensions("precisionRecall", real.points, generated.points);
+  const distances = squaredDistances(real.points, generated.points);
+  const [n, m] = [real.radii.length, generated.radii.length];
   let inside = 0;
   for (let j = 0; j < m; j++)
     for (let i = 0; i < n; i++)
-      if (distances[i * m + j]! <= ofReal[i]!) {
+      if (distances[i * m + j]! <= real.radii[i]!) {
         inside++;
         break;
       }
   let covered = 0;
   for (let i = 0; i < n; i++)
     for (let j = 0; j < m; j++)
-      if (distances[i * m + j]! <= ofGenerated[j]!) {
+      if (distances[i * m + j]! <= generated.radii[j]!) {
         covered++;
         break;
       }
@@ -105,11 +119,18 @@ export function precisionRecall(real: Points, generated: Points, k = 3): Coverag
 /** Squared distance of each point to its k-th nearest other one. */
 function neighbourhoods(points: Points, count: number, k: number): Float64Array {
   const distances = squaredDistances(points, points);
-  // The nearest of all is the point itself.
-  return Float64Array.from(
-    { length: count },
-    (_, i) => distances.slice(i * count, (i + 1) * count).sort()[k]!,
-  );
+  const nearest = new Float64Array(k);
+  return Float64Array.from({ length: count }, (_, i) => {
+    nearest.fill(Number.POSITIVE_INFINITY);
+    for (let j = 0; j < count; j++) {
+      const distance = distances[i * count + j]!;
+      if (j === i || distance >= nearest[k - 1]!) continue;
+      let place = k - 1;
+      for (; place > 0 && nearest[place - 1]! > distance; place--) nearest[place] = nearest[place - 1]!;
+      nearest[place] = distance;
+    }
+    return nearest[k - 1]!;
+  });
 }
 
 /**

@@ -28,6 +28,7 @@ import {
   denoisingLoss,
   digitDenoiser,
   digitImages,
+  digitQuality,
   drawNoisy,
   gaussianMixture,
   karrasSchedule,
@@ -138,5 +139,12 @@ test("the pretrained denoiser draws digits that the classifier takes for what th
   const wanted = tensor(Int32Array.from({ length: 200 }, (_, i) => i % DIGIT_CLASSES));
   const draw = jit((start: Tensor) => ddim({ denoiser, path, start, labels: wanted, key: random.key(1) }));
   const images = await draw(startingNoise(random.key(0), [200, DIGIT_PIXELS], path));
-  expect((await viewDigits(images, wanted)).accuracy).toBeGreaterThan(0.9);
+  const quality = await digitQuality(images, wanted);
+  expect(quality.accuracy).toBeGreaterThan(0.9);
+  expect(quality.contrast).toBeLessThan(0.8);
+  // Real digits are as good as digits get.
+  const perfect = await digitQuality(tensor(values, { shape: [count, DIGIT_PIXELS] }), tensor(labels));
+  expect(perfect).toMatchObject({ precision: 1, recall: 1, overshoot: 0 });
+  expect(perfect.frechet).toBeLessThan(1e-6);
+  expect(perfect.contrast).toBeCloseTo(0.748, 3);
 }, 120_000);
