@@ -109,9 +109,9 @@ describe("guidance", () => {
   });
 
   test("momentum carries the uncapped updates of the steps before", async () => {
-    // Δ̄ = Δ₂ + β Δ₁ = (0, 0, 1) − 0.5 (1, 4, 0), and what is parallel to (0, 0, 5) goes.
+    // Δ̄ = Δ₂ + β Δ₁ = (0, 0, 1) − 0.5 (1, 4, 0), and what is parallel to (0, 0, 5) goes. Only ‖Δ₁‖ exceeds the radius.
     const second = stepOf([0, 0, 5], [0, 0, 4]);
-    const guidance = adaptiveProjectedGuidance({ scale: 2, radius: 1e9, momentum: -0.5 });
+    const guidance = adaptiveProjectedGuidance({ scale: 2, radius: 3, momentum: -0.5 });
     expect(await guided(guidance, step, second)).toEqual([-0.5, -2, 5]);
     // A third step remembers the first one with weight β².
     const third = stepOf([0, 0, 5], [0, 0, 5]);
