@@ -16,3 +16,7 @@ export const securityHeaders: Readonly<Record<string, string>> = {
 /** Policy of answers that are no pages of the site. */
 export const documentPolicy =
   "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/** Policy of scripts that run in workers: experiments compile WebAssembly and load models from the site. */
+export const workerPolicy =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'";

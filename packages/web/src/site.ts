@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type LeaderboardRow, leaderboard, type Results, type Verdict } from "@prior-art/lab";
+import { type LeaderboardRow, leaderboard, type Results } from "@prior-art/lab";
 import { familyResults, reproductionFiles, roomResults } from "@prior-art/lab/node";
 import {
   InvalidTokenError,
@@ -12,11 +12,13 @@ import {
   sendConfirmation,
   type TrendingWindow,
 } from "@prior-art/library";
-import { findRoom, rooms, tasks } from "@prior-art/methods";
+import { experiments, findRoom, rooms, tasks } from "@prior-art/methods";
 import type { AnyExperiment } from "@prior-art/toolkit/experiment";
 import { cached } from "./cached.ts";
 import { figuresIn } from "./figures.ts";
-import { type PaperPage, type PaperSummary, paperPage, summaryOf } from "./papers.ts";
+import { type PaperPage, paperPage } from "./papers.ts";
+import { type RunSetup, runSetup } from "./runSetup.ts";
+import { type PaperSummary, summaryOf } from "./summary.ts";
 
 /** What the site stands on. */
 export interface SiteOptions {
@@ -117,15 +119,15 @@ export class Site {
 
   /** All papers of a family, by year and title, with their votes; empty when there is no such family. */
   async papersOf(family: string, voter?: string): Promise<ListedPaper[]> {
-    const papers: Paper[] = [];
-    let after: string | undefined;
-    do {
-      const page = await this.library.papers({ family }, { limit: 100, after });
-      papers.push(...page.papers);
-      after = page.next;
-    } while (after !== undefined);
+    const papers = await this.#allOf(family);
     papers.sort((a, b) => (b.year ?? 0) - (a.year ?? 0) || a.title.localeCompare(b.title));
     return this.#withVotes(papers, voter);
+  }
+
+  /** A family's papers, those that came last first. */
+  async newestOf(family: string, limit: number): Promise<Paper[]> {
+    const papers = await this.#allOf(family);
+    return papers.sort((a, b) => b.addedAt.getTime() - a.addedAt.getTime()).slice(0, limit);
   }
 
   /** See {@link Library.search}. */
@@ -150,6 +152,12 @@ export class Site {
   /** A paper's newest full results. */
   results(id: string): Promise<Results | undefined> {
     return this.#results(id);
+  }
+
+  /** What a page needs to offer a run of a paper's experiment, or of a family's shared task; `undefined` without one. */
+  async runOf(name: string, kind: "paper" | "family" = "paper"): Promise<RunSetup | undefined> {
+    const load = (kind === "paper" ? experiments : tasks)[name];
+    return load && runSetup((await load()).default);
   }
 
   /** Figure of a paper's newest full results as an SVG document; `undefined` while there are none. */
@@ -240,6 +248,17 @@ export class Site {
     return this.#validVoter(token) ?? this.library.votes.newVoter();
   }
 
+  async #allOf(family: string): Promise<Paper[]> {
+    const papers: Paper[] = [];
+    let after: string | undefined;
+    do {
+      const page = await this.library.papers({ family }, { limit: 100, after });
+      papers.push(...page.papers);
+      after = page.next;
+    } while (after !== undefined);
+    return papers;
+  }
+
   async #withVotes(papers: readonly Paper[], voter: string | undefined): Promise<ListedPaper[]> {
     const ids = papers.map(({ id }) => id);
     const counts = await this.library.votes.count(ids, this.#validVoter(voter));
@@ -249,5 +268,3 @@ export class Site {
     });
   }
 }
-
-export type { Verdict };

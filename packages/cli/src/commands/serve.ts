@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
-import { createMailer, startScheduler } from "@prior-art/library";
+import type { Server } from "node:http";
+import { createMailer, type Library, type Mailer, startScheduler } from "@prior-art/library";
+import { createSiteServer, Site } from "@prior-art/web";
 import type { Command } from "commander";
 import { dataOption } from "../dataFolder.ts";
 import { notice } from "../notice.ts";
-import { createSite } from "../site/server.ts";
 import { UsageError, wholeNumber } from "../usage.ts";
 import { mailSettings } from "./digest.ts";
 import { databaseOption, type LibraryLocation, withLibrary } from "./search.ts";
@@ -12,7 +13,7 @@ import { configuredSources, sourcesFile, sourcesOption } from "./sync.ts";
 export function register(program: Command): void {
   program
     .command("serve")
-    .description("serve the collection as a site")
+    .description("serve the site and its API, and send what is due")
     .option("--port <port>", "port to listen on", wholeNumber(0), 3000)
     .option("--host <host>", "address to listen on", "127.0.0.1")
     .addOption(dataOption())
@@ -29,42 +30,58 @@ interface ServeOptions extends LibraryLocation {
 
 async function serve(options: ServeOptions): Promise<void> {
   if (options.port > 65_535) throw new UsageError(`there is no port ${options.port}; choose one up to 65535`);
-  const server = createSite(options.data);
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const reason = error.code === "EADDRINUSE" ? "is taken" : `cannot be used (${error.code})`;
-      reject(new UsageError(`port ${options.port} ${reason}; choose another with --port`));
-    });
-    server.listen(options.port, options.host, resolve);
-  });
-  const address = server.address() as { port: number };
-  process.stderr.write(`Prior Art is at http://${options.host}:${address.port}/ (stop with Ctrl-C)\n`);
   const stopped = new Promise<void>((resolve) => {
     process.once("SIGINT", () => resolve()).once("SIGTERM", () => resolve());
   });
-  try {
-    await runSchedule(options, stopped);
-  } finally {
-    server.close();
-    server.closeAllConnections();
-  }
+  const settings = mailSettings(options.data);
+  // Without a configured address, links lead to where the site is.
+  const address = process.env.PRIOR_ART_SITE ? settings.site : `http://localhost:${options.port}`;
+  await withLibrary(options, async (library) => {
+    const mailer = createMailer(settings);
+    const site = new Site({ library, mailer, address, dataFolder: options.data, log: notice });
+    const server = await createSiteServer({ site });
+    await listen(server, options);
+    try {
+      await runSchedule(options, { library, mailer, address }, stopped);
+    } finally {
+      server.close();
+      server.closeIdleConnections();
+      setTimeout(() => server.closeAllConnections(), 2000).unref();
+      mailer.close();
+    }
+  });
+}
+
+async function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const reason = error.code === "EADDRINUSE" ? "is taken" : `cannot be used (${error.code})`;
+      reject(new UsageError(`port ${port} ${reason}; choose another with --port`));
+    });
+    server.listen(port, host, resolve);
+  });
+  const { port: given } = server.address() as { port: number };
+  notice(`at http://${host}:${given}/ (stop with Ctrl-C)`);
 }
 
 /** Digests, sync and embedding on schedule, until `stopped`. */
-async function runSchedule(options: ServeOptions, stopped: Promise<void>): Promise<void> {
-  const settings = mailSettings(options.data);
+async function runSchedule(
+  options: ServeOptions,
+  {
+    library,
+    mailer,
+    address,
+  }: { readonly library: Library; readonly mailer: Mailer; readonly address: string },
+  stopped: Promise<void>,
+): Promise<void> {
   const file = sourcesFile(options);
   const sources = existsSync(file) ? await configuredSources(file) : [];
-  await withLibrary(options, async (library) => {
-    const mailer = createMailer(settings);
-    const scheduler = await startScheduler(library, {
-      mailer,
-      site: settings.site,
-      sources,
-      onError: (error) => notice(error.message),
-    });
-    await stopped;
-    await scheduler.stop();
-    mailer.close();
+  const scheduler = await startScheduler(library, {
+    mailer,
+    site: address,
+    sources,
+    onError: (error) => notice(error.message),
   });
+  await stopped;
+  await scheduler.stop();
 }

@@ -1,0 +1,39 @@
+import type { Handle, HandleServerError } from "@sveltejs/kit";
+import { requestGuard } from "$service/requestGuard.ts";
+
+const guard = requestGuard();
+const THEMES = ["light", "dark", "auto"] as const;
+
+export const handle: Handle = async ({ event, resolve }) => {
+  const { request, url, cookies, locals, platform } = event;
+  const refusal = guard({
+    method: request.method,
+    path: url.pathname,
+    address: event.getClientAddress(),
+    headers: request.headers,
+  });
+  if (refusal) {
+    const { status, reason, retryAfter } = refusal;
+    const headers = retryAfter === undefined ? undefined : { "Retry-After": String(retryAfter) };
+    return url.pathname.startsWith("/api/")
+      ? Response.json({ error: reason }, { status, headers })
+      : new Response(reason, { status, headers });
+  }
+  if (!platform?.req.site) throw new Error("the site's server hands over no site");
+  locals.site = platform.req.site;
+  locals.voter = cookies.get("voter");
+  locals.theme = THEMES.find((theme) => theme === cookies.get("theme")) ?? "auto";
+  return resolve(event, {
+    transformPageChunk: ({ html }) => html.replace("%theme%", locals.theme),
+    preload: ({ type }) => type === "js" || type === "css",
+  });
+};
+
+export const handleError: HandleServerError = ({ error, event, status }) => {
+  if (status === 404) return { message: "There is no such page here." };
+  const id = crypto.randomUUID().slice(0, 8);
+  console.error(
+    `prior-art: ${id} ${event.request.method} ${event.route.id}: ${(error as Error).stack ?? error}`,
+  );
+  return { message: "The page could not be made. Please try again.", id };
+};

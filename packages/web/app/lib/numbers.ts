@@ -1,0 +1,18 @@
+/** A number for reading: three significant digits. */
+export function figures(value: number | null): string {
+  if (value === null || Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  return String(Number(value.toPrecision(3))).replace("-", "−");
+}
+
+export function interval({ low, high }: { readonly low: number; readonly high: number }): string {
+  return `${figures(low)} … ${figures(high)}`;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+export const day = (date: string | Date): string => new Date(date).toISOString().slice(0, 10);

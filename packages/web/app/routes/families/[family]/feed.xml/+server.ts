@@ -1,0 +1,22 @@
+import { file } from "$lib/server/answers";
+import { atomFeed } from "$service/feeds.ts";
+import type { RequestHandler } from "./$types";
+
+const MOST = 50;
+
+/** The papers of a family, those that came last first. */
+export const GET: RequestHandler = async ({ locals, params }) => {
+  const { site } = locals;
+  const { family } = params;
+  const papers = await site.newestOf(family, MOST);
+  if (papers.length === 0) return file(undefined, "text/plain");
+  const page = `/families/${encodeURIComponent(family)}`;
+  const feed = atomFeed({
+    title: `Prior Art: ${family}`,
+    site: site.address,
+    page,
+    self: `${page}/feed.xml`,
+    papers,
+  });
+  return file(feed, "application/atom+xml; charset=utf-8", { seconds: 300 });
+};

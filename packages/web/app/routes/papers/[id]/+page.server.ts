@@ -1,0 +1,33 @@
+import { error, type RequestEvent, redirect } from "@sveltejs/kit";
+import { voterOf } from "$lib/server/voter";
+import type { Actions, PageServerLoad } from "./$types";
+
+export const load: PageServerLoad = async ({ locals, params }) => {
+  const { site, voter } = locals;
+  const page = await site.paper(params.id);
+  if (!page) error(404, { message: `There is no paper ${params.id.slice(0, 100)}.` });
+  const { id } = page.paper;
+  if (id !== params.id) redirect(301, `/papers/${encodeURIComponent(id)}`);
+  const [similar, vote, run] = await Promise.all([site.similar(id), site.votes(id, voter), site.runOf(id)]);
+  return { ...page, similar, vote, run: run ?? null };
+};
+
+/** Does something to the paper for the visitor and answers with its votes. */
+const onPaper = async (
+  event: RequestEvent<{ id: string }>,
+  act: (id: string, voter: string) => Promise<unknown>,
+) => {
+  const { site } = event.locals;
+  const page = await site.paper(event.params.id);
+  if (!page) error(404, { message: "There is no such paper." });
+  const { id } = page.paper;
+  const voter = voterOf(event);
+  await act(id, voter);
+  return { vote: await site.votes(id, voter) };
+};
+
+export const actions: Actions = {
+  vote: (event) => onPaper(event, (id, voter) => event.locals.site.library.votes.vote(id, voter)),
+  withdraw: (event) => onPaper(event, (id, voter) => event.locals.site.library.votes.withdraw(id, voter)),
+  ran: (event) => onPaper(event, (id, voter) => event.locals.site.library.votes.recordRun(id, voter)),
+};

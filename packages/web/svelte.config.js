@@ -1,0 +1,36 @@
+import adapter from "@sveltejs/adapter-node";
+
+/** @type {import("@sveltejs/kit").Config} */
+export default {
+  kit: {
+    adapter: adapter({ out: "build", precompress: false }),
+    alias: { $service: "src" },
+    files: {
+      appTemplate: "app/app.html",
+      assets: "app/static",
+      errorTemplate: "app/error.html",
+      hooks: { server: "app/hooks.server" },
+      lib: "app/lib",
+      routes: "app/routes",
+      serviceWorker: "app/service-worker",
+    },
+    csp: {
+      mode: "nonce",
+      directives: {
+        "default-src": ["none"],
+        "script-src": ["self"],
+        "style-src": ["self"],
+        "img-src": ["self", "data:"],
+        "connect-src": ["self"],
+        "worker-src": ["self"],
+        "manifest-src": ["self"],
+        "form-action": ["self"],
+        "base-uri": ["none"],
+        "frame-ancestors": ["none"],
+      },
+    },
+    // The request guard checks origins, and lets mail programs unsubscribe.
+    csrf: { trustedOrigins: ["*"] },
+    output: { preloadStrategy: "modulepreload" },
+  },
+};
