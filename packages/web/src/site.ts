@@ -117,10 +117,15 @@ export class Site {
     return this.#families("all");
   }
 
-  /** All papers of a family, by year and title, with their votes; empty when there is no such family. */
+  /** All papers of a family, those that can be used first, then by year; empty when there is no such family. */
   async papersOf(family: string, voter?: string): Promise<ListedPaper[]> {
     const papers = await this.#allOf(family);
-    papers.sort((a, b) => (b.year ?? 0) - (a.year ?? 0) || a.title.localeCompare(b.title));
+    papers.sort(
+      (a, b) =>
+        Number(b.hasMethod) - Number(a.hasMethod) ||
+        (b.year ?? 0) - (a.year ?? 0) ||
+        a.title.localeCompare(b.title),
+    );
     return this.#withVotes(papers, voter);
   }
 
