@@ -1,0 +1,361 @@
+import { data, linalg, slice, type Tensor } from "@prior-art/tensor";
+import { digits, relabelledStream } from "@prior-art/toolkit/data";
+import {
+  type ComparisonClaim,
+  defineExperiment,
+  type Progress,
+  type StatisticClaim,
+} from "@prior-art/toolkit/experiment";
+import type { MlpParams } from "@prior-art/toolkit/nn";
+import { mean } from "@prior-art/toolkit/stats";
+import { fineTuning, l2, l2Init, shrinkAndPerturb } from "../classics.ts";
+import type { ContinualLearner } from "../family.ts";
+import { learnStream } from "../stream.ts";
+import { spectralRegularization, wassersteinInit } from "./method.ts";
+
+interface Settings {
+  readonly trainSize: number;
+  /** Tasks with random labels, and epochs on each. */
+  readonly randomTasks: number;
+  readonly randomEpochs: number;
+  /** Tasks with renamed classes, and epochs on each. */
+  readonly renamedTasks: number;
+  readonly renamedEpochs: number;
+  /** Of the stream, at each end: what `earlyAccuracy` and `lateAccuracy` are means of. */
+  readonly averaged: number;
+}
+
+type Metrics = {
+  /** Mean accuracy at the end of the first and of the last tasks: of the training examples, or held out if renamed. */
+  readonly earlyAccuracy: number;
+  readonly lateAccuracy: number;
+  /** Accuracy at the end of each task. */
+  readonly curve: readonly number[];
+  /** Mean over the layers of the largest singular value after the last task. */
+  readonly spectralNorm: number;
+  /** Late accuracy for each strength of `GRID`, where the arm runs them all. */
+  readonly lateByStrength: readonly number[];
+};
+
+const STRENGTHS = { strength: [1e-4, 1e-3, 1e-2, 1e-1] };
+const GRID = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
+
+// biome-ignore lint/suspicious/noExplicitAny: each learner keeps a memory of its own type
+type Learner = ContinualLearner<MlpParams, any>;
+
+const LEARNERS = {
+  none: () => fineTuning(),
+  l2: (strength) => l2({ strength }),
+  l2Init: (strength) => l2Init({ strength }),
+  shrinkAndPerturb: (strength) => shrinkAndPerturb({ strength }),
+  wasserstein: (strength) => wassersteinInit({ strength }),
+  spectral: (strength) => spectralRegularization({ strength }),
+} satisfies Readonly<Record<string, (strength: Tensor) => Learner>>;
+type Method = keyof typeof LEARNERS;
+
+/** What each arm learns with; `Renamed` arms have renamed classes, `Grid` arms all strengths. */
+const METHODS = {
+  none: "none",
+  l2: "l2",
+  l2Init: "l2Init",
+  shrinkAndPerturb: "shrinkAndPerturb",
+  wasserstein: "wasserstein",
+  spectral: "spectral",
+  l2Grid: "l2",
+  l2InitGrid: "l2Init",
+  spectralGrid: "spectral",
+  noneRenamed: "none",
+  l2Renamed: "l2",
+  l2InitRenamed: "l2Init",
+  spectralRenamed: "spectral",
+} as const satisfies Readonly<Record<string, Method>>;
+type Arm = keyof typeof METHODS;
+
+/** Mean over the weight matrices of σ₁, for the first of the learners. */
+async function meanSpectralNorm({ layers }: MlpParams): Promise<number> {
+  const norms = layers.map(async ({ weight }) => (await data(linalg.singularValues(slice(weight, 0))))[0]!);
+  return mean(await Promise.all(norms));
+}
+
+interface Unit {
+  readonly arm: Arm;
+  readonly seed: number;
+  readonly settings: Settings;
+  /** `{ strength }`, in arms that have one. */
+  readonly hyperparameters: unknown;
+}
+
+async function* run({ arm, seed, settings, hyperparameters }: Unit): AsyncGenerator<Progress, Metrics, void> {
+  const renamed = arm.endsWith("Renamed");
+  const grid = arm.endsWith("Grid");
+  const { strength = 0 } = { ...(hyperparameters as { readonly strength?: number }) };
+  const stream = relabelledStream(await digits(), {
+    seed,
+    train: settings.trainSize,
+    test: 400,
+    scale: 16,
+    tasks: renamed ? settings.renamedTasks : settings.randomTasks,
+    kind: renamed ? "renamed" : "random",
+  });
+  const learning = learnStream({
+    strengths: grid ? GRID : [strength],
+    learner: LEARNERS[METHODS[arm]] as (strength: Tensor) => Learner,
+    tasks: stream.map(({ train }) => train),
+    measured: (i) => [renamed ? stream[i]!.test : stream[i]!.train],
+    classes: 10,
+    epochs: renamed ? settings.renamedEpochs : settings.randomEpochs,
+    batchSize: 50,
+    learningRate: 3e-3,
+    seed,
+  });
+  const curves: number[][] = [];
+  let turn = await learning.next();
+  for (; !turn.done; turn = await learning.next()) {
+    const { tasks, accuracies } = turn.value;
+    accuracies.forEach(([value], i) => {
+      curves[i] = [...(curves[i] ?? []), value!];
+    });
+    yield { step: tasks, of: stream.length, metrics: { accuracy: curves[0]!.at(-1)! } };
+  }
+  const late = (curve: readonly number[]): number => mean(curve.slice(-settings.averaged));
+  return {
+    earlyAccuracy: mean(curves[0]!.slice(0, settings.averaged)),
+    lateAccuracy: late(curves[0]!),
+    curve: curves[0]!,
+    spectralNorm: await meanSpectralNorm(turn.value),
+    lateByStrength: grid ? curves.map(late) : [],
+  };
+}
+
+const change = (
+  id: string,
+  arm: Arm,
+  statement: string,
+  pass: { min?: number; max?: number },
+): StatisticClaim<Arm, Metrics> => ({
+  kind: "statistic",
+  id,
+  of: "no-accuracy-decline",
+  statement,
+  quantity: "late minus early accuracy",
+  arms: [arm],
+  perSeed: (seed) => seed[arm].lateAccuracy - seed[arm].earlyAccuracy,
+  pass,
+});
+
+const later = (
+  claim: Pick<
+    ComparisonClaim<Arm, "lateAccuracy">,
+    "id" | "of" | "better" | "worse" | "statement" | "margin"
+  >,
+): ComparisonClaim<Arm, keyof Metrics & string> => ({
+  kind: "comparison",
+  metric: "lateAccuracy",
+  goal: "maximize",
+  ...claim,
+});
+
+const GRID_ARMS = ["l2Grid", "l2InitGrid", "spectralGrid"] as const;
+
+/** Strengths at which an arm's mean late accuracy is within 0.05 of the best of all three arms' strengths. */
+function goodStrengths(
+  seeds: readonly Readonly<Record<Arm, Metrics>>[],
+  arm: (typeof GRID_ARMS)[number],
+): number {
+  const curveOf = (name: Arm): number[] =>
+    GRID.map((_, i) => mean(seeds.map((seed) => seed[name].lateByStrength[i]!)));
+  const best = Math.max(...GRID_ARMS.flatMap(curveOf));
+  return curveOf(arm).filter((value) => value >= best - 0.05).length;
+}
+
+const wider = (
+  id: string,
+  other: "l2Grid" | "l2InitGrid",
+  statement: string,
+): StatisticClaim<Arm, Metrics> => ({
+  kind: "statistic",
+  id,
+  of: "less-sensitive-to-coefficient",
+  statement,
+  quantity: "difference of the numbers of good coefficients, of 9",
+  modes: ["full"],
+  arms: ["l2Grid", "l2InitGrid", "spectralGrid"],
+  acrossSeeds: (seeds) => goodStrengths(seeds, "spectralGrid") - goodStrengths(seeds, other),
+  pass: { min: 1 },
+});
+
+export default defineExperiment({
+  settings: {
+    full: {
+      trainSize: 600,
+      randomTasks: 20,
+      randomEpochs: 20,
+      renamedTasks: 24,
+      renamedEpochs: 8,
+      averaged: 6,
+    },
+    quick: {
+      trainSize: 300,
+      randomTasks: 4,
+      randomEpochs: 10,
+      renamedTasks: 4,
+      renamedEpochs: 8,
+      averaged: 2,
+    },
+  } as Readonly<Record<"full" | "quick", Settings>>,
+  seeds: { full: 8, quick: 1 },
+  arms: {
+    none: { label: "No regularizer" },
+    l2: { label: "L2", space: STRENGTHS },
+    l2Init: { label: "L2 to the initial weights", space: STRENGTHS },
+    shrinkAndPerturb: { label: "Shrink and perturb", space: { strength: [1e-6, 1e-5, 1e-4, 1e-3] } },
+    wasserstein: { label: "Wasserstein to the initial weights", space: STRENGTHS },
+    spectral: { label: "Spectral", space: STRENGTHS },
+    l2Grid: { label: "L2, all strengths" },
+    l2InitGrid: { label: "L2 to the initial weights, all strengths" },
+    spectralGrid: { label: "Spectral, all strengths" },
+    noneRenamed: { label: "No regularizer (held out)" },
+    l2Renamed: { label: "L2 (held out)", space: STRENGTHS },
+    l2InitRenamed: { label: "L2 to the initial weights (held out)", space: STRENGTHS },
+    spectralRenamed: { label: "Spectral (held out)", space: STRENGTHS },
+  },
+  run,
+  tuning: {
+    metric: "lateAccuracy",
+    goal: "maximize",
+    budget: { full: 4, quick: 2 },
+    seeds: { full: 2, quick: 1 },
+  },
+  claims: [
+    change(
+      "none-declines",
+      "none",
+      "Random labels, no regularizer: accuracy at the end of a task falls by at least 0.1",
+      {
+        max: -0.1,
+      },
+    ),
+    change("l2-declines", "l2", "Random labels, tuned L2: accuracy at the end of a task falls", { max: 0 }),
+    change(
+      "spectral-stays",
+      "spectral",
+      "Random labels, spectral: accuracy at the end of a task falls by at most 0.02",
+      {
+        min: -0.02,
+      },
+    ),
+    later({
+      id: "spectral-above-none",
+      of: "no-accuracy-decline",
+      statement: "On the last tasks the spectral penalty's accuracy is above that without regularizer",
+      better: "spectral",
+      worse: "none",
+    }),
+    later({
+      id: "spectral-above-l2",
+      of: "no-accuracy-decline",
+      statement: "On the last tasks the spectral penalty's accuracy is above that of tuned L2",
+      better: "spectral",
+      worse: "l2",
+    }),
+    later({
+      id: "spectral-near-l2-init",
+      of: "no-accuracy-decline",
+      statement:
+        "On the last tasks the spectral penalty's accuracy is at most 0.03 below that of tuned L2 to the initial weights",
+      better: "spectral",
+      worse: "l2Init",
+      margin: -0.03,
+    }),
+    wider("wider-than-l2", "l2Grid", "More of 9 coefficients come within 0.05 of the best than with L2"),
+    wider(
+      "wider-than-l2-init",
+      "l2InitGrid",
+      "More of 9 coefficients come within 0.05 of the best than with L2 to the initial weights",
+    ),
+    later({
+      id: "wasserstein-above-l2-init",
+      of: "wasserstein-beats-l2-init",
+      statement:
+        "On the last tasks the Wasserstein penalty's accuracy is above that of L2 to the initial weights, both tuned",
+      better: "wasserstein",
+      worse: "l2Init",
+    }),
+    later({
+      id: "held-out-above-none",
+      of: "better-generalization",
+      statement: "Renamed classes: held-out accuracy on the last tasks is above that without regularizer",
+      better: "spectralRenamed",
+      worse: "noneRenamed",
+    }),
+    later({
+      id: "held-out-above-l2",
+      of: "better-generalization",
+      statement: "Renamed classes: held-out accuracy on the last tasks is above that of tuned L2",
+      better: "spectralRenamed",
+      worse: "l2Renamed",
+    }),
+  ],
+  figure: ({ Plot, units, arms }) => {
+    const labelOf = (arm: string): string => arms.find(({ name }) => name === arm)!.label;
+    const curvesOf = (names: readonly Arm[]) =>
+      names.flatMap((arm) => {
+        const group = units.filter((unit) => unit.arm === arm);
+        return (group[0]?.metrics.curve ?? []).map((_, i) => {
+          const values = group.map(({ metrics }) => metrics.curve[i]!);
+          return { series: labelOf(arm), task: i + 1, mean: mean(values) };
+        });
+      });
+    const panel = (title: string, points: ReturnType<typeof curvesOf>) => ({
+      title,
+      options: {
+        width: 480,
+        height: 320,
+        x: { label: "task" },
+        y: { label: "accuracy at the end of the task", grid: true },
+        color: { legend: true },
+        marks: [Plot.lineY(points, { x: "task", y: "mean", stroke: "series", strokeWidth: 2 })],
+      },
+    });
+    const byStrength = GRID_ARMS.flatMap((arm) => {
+      const group = units.filter((unit) => unit.arm === arm);
+      return group.length === 0
+        ? []
+        : GRID.map((strength, i) => ({
+            series: labelOf(arm),
+            strength,
+            late: mean(group.map(({ metrics }) => metrics.lateByStrength[i]!)),
+          }));
+    });
+    return [
+      panel(
+        "Random labels: training accuracy",
+        curvesOf(["none", "l2", "l2Init", "shrinkAndPerturb", "wasserstein", "spectral"]),
+      ),
+      panel(
+        "Renamed classes: held-out accuracy",
+        curvesOf(["noneRenamed", "l2Renamed", "l2InitRenamed", "spectralRenamed"]),
+      ),
+      {
+        title: "Last tasks by coefficient",
+        options: {
+          width: 400,
+          height: 320,
+          x: { type: "log", label: "coefficient", tickFormat: "~e", ticks: 5 },
+          y: { label: "accuracy", grid: true },
+          color: { legend: true },
+          marks: [
+            Plot.lineY(byStrength, {
+              x: "strength",
+              y: "late",
+              stroke: "series",
+              strokeWidth: 2,
+              marker: true,
+            }),
+          ],
+        },
+      },
+    ];
+  },
+  leaderboard: { metric: "lateAccuracy", goal: "maximize" },
+});
