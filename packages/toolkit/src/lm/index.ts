@@ -11,6 +11,7 @@ export {
   type WeightChoice,
 } from "./adapters.ts";
 export { dirichlet } from "./dirichlet.ts";
+export { type FineTuned, type FineTuningOptions, fineTune } from "./fineTuning.ts";
 export { type Gpt2Checkpoint, type Gpt2Options, loadGpt2, saveGpt2 } from "./gpt2.ts";
 export * from "./logProbabilities.ts";
 export {
