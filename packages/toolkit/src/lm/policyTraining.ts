@@ -53,7 +53,7 @@ export interface PolicyTrainingOptions<A, S> {
   /** The token that ends a completion. */
   readonly end: number;
   /** Reward of each completion, `[completions]`. */
-  readonly rewards: (texts: SampledTexts) => ArrayLike<number>;
+  readonly rewards: (texts: SampledTexts) => ArrayLike<number> | Promise<ArrayLike<number>>;
   readonly rounds: number;
   /** Passes over each round's completions, 1 by default: more make the updates off-policy. */
   readonly epochs?: number;
@@ -178,7 +178,7 @@ export async function* trainPolicy<A, S>(
         completions,
         length,
       };
-      const rewards = Float32Array.from(options.rewards(texts));
+      const rewards = Float32Array.from(await options.rewards(texts));
       const result = await update(params, state, reference, drawn.tokens, drawn.mask, tensor(rewards));
       ({ params, state } = result);
       const number = async (t: Tensor): Promise<number> => (await data(t))[0]!;
