@@ -256,15 +256,17 @@ export default defineExperiment({
         ],
       },
     });
+    const exactPanel = panel(
+      "Exact models",
+      [
+        curve("exactCount", "dera", "DeRa", LAMBDAS),
+        curve("exactCount", "temperature", "aligned model, temperature 1/λ", LAMBDAS),
+      ],
+      curve("exactCount", "retrained", "retrained with β/λ", LAMBDAS),
+    );
+    if (units.every(({ metrics }) => metrics.learnedDera.length === 0)) return exactPanel;
     return [
-      panel(
-        "Exact models",
-        [
-          curve("exactCount", "dera", "DeRa", LAMBDAS),
-          curve("exactCount", "temperature", "aligned model, temperature 1/λ", LAMBDAS),
-        ],
-        curve("exactCount", "retrained", "retrained with β/λ", LAMBDAS),
-      ),
+      exactPanel,
       panel(
         "Transformers",
         [
