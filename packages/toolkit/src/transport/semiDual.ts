@@ -25,6 +25,8 @@ export interface SemiDualOptions {
 export interface SemiDualPlan extends TransportPlan {
   /** The concave objective `⟨α, a⟩ − Σ_j Ω*_{b_j}(α − c_j)`, a lower bound of the regularized cost. */
   readonly objective: number;
+  /** α, `[m]`. */
+  readonly alpha: Float64Array;
   readonly evaluations: number;
 }
 
@@ -79,7 +81,7 @@ export function solveSemiDual(
     iterations: result.iterations,
     converged: result.converged,
   });
-  return { ...described, objective: -result.value, evaluations: result.evaluations };
+  return { ...described, objective: -result.value, alpha: result.x, evaluations: result.evaluations };
 }
 
 /**
