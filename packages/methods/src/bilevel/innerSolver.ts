@@ -1,0 +1,138 @@
+import { lbfgs } from "@prior-art/toolkit/convex";
+import {
+  addScaled,
+  choleskyFactor,
+  choleskySolve,
+  type Matrix,
+  matrix,
+  norm,
+} from "@prior-art/toolkit/linalg";
+import type { BilevelProblem } from "./family.ts";
+
+export interface WorkCount {
+  readonly problem: BilevelProblem;
+  /** Inner gradients and Hessian-vector products so far. */
+  readonly work: () => number;
+}
+
+/** The same problem, with its inner gradients and Hessian-vector products counted. */
+export function countWork(problem: BilevelProblem): WorkCount {
+  let count = 0;
+  const { inner } = problem;
+  return {
+    problem: {
+      ...problem,
+      inner: {
+        ...inner,
+        evaluate: (x, lambda) => {
+          count++;
+          return inner.evaluate(x, lambda);
+        },
+        hessianProduct: (x, lambda, v) => {
+          count++;
+          return inner.hessianProduct(x, lambda, v);
+        },
+      },
+    },
+    work: () => count,
+  };
+}
+
+/**
+ * x with `‖∇_x h(x, λ)‖ ≤ tolerance`, by L-BFGS from `start`.
+ *
+ * @param limit Most inner gradients to spend. Default 2,000.
+ */
+export function solveInner(
+  { inner }: BilevelProblem,
+  start: Float64Array,
+  lambda: Float64Array,
+  tolerance: number,
+  limit = 2000,
+): Float64Array {
+  return lbfgs((x) => inner.evaluate(x, lambda), { start, tolerance, maxIterations: limit }).x;
+}
+
+/** ‖∇_x h(0, λ)‖: what inner tolerances are relative to. */
+export function gradientScale({ inner, parameters }: BilevelProblem, lambda: Float64Array): number {
+  return norm(inner.evaluate(new Float64Array(parameters), lambda).gradient);
+}
+
+/**
+ * X(λ) to rounding, by Newton's method on the dense Hessian: what solvers are judged by, not what they are charged for.
+ *
+ * @throws Error when the gradient does not vanish in 100 steps.
+ */
+export function exactSolution(
+  problem: BilevelProblem,
+  lambda: Float64Array,
+  start = new Float64Array(problem.parameters) as Float64Array,
+): Float64Array {
+  const { inner } = problem;
+  const stop = 1e-11 * (1 + gradientScale(problem, lambda));
+  let x = start;
+  let { value, gradient } = inner.evaluate(x, lambda);
+  for (let step = 0; step < 100; step++) {
+    if (norm(gradient) <= stop) return x;
+    const direction = choleskySolve(choleskyFactor(denseHessian(problem, x, lambda)), gradient);
+    let size = 1;
+    let next = addScaled(x.slice(), -size, direction);
+    let found = inner.evaluate(next, lambda);
+    // Close to the minimum values no longer tell, but gradients do.
+    while (size > 1e-6 && found.value > value && norm(found.gradient) > norm(gradient)) {
+      size /= 2;
+      next = addScaled(x.slice(), -size, direction);
+      found = inner.evaluate(next, lambda);
+    }
+    if (norm(found.gradient) >= norm(gradient) && norm(gradient) <= 100 * stop) return x;
+    x = next;
+    ({ value, gradient } = found);
+  }
+  throw new Error(`exactSolution: the gradient's norm is still ${norm(gradient)}`);
+}
+
+/** g(X(λ), λ), exactly. */
+export function exactOuter(problem: BilevelProblem, lambda: Float64Array, start?: Float64Array): number {
+  return problem.outer.value(exactSolution(problem, lambda, start), lambda);
+}
+
+/** g(X(λ), λ) and its gradient in λ by a direct solve of the implicit system. */
+export function exactValueAndGradient(
+  problem: BilevelProblem,
+  lambda: Float64Array,
+  start?: Float64Array,
+): { readonly value: number; readonly gradient: Float64Array; readonly x: Float64Array } {
+  const { inner, outer } = problem;
+  const x = exactSolution(problem, lambda, start);
+  const q = choleskySolve(choleskyFactor(denseHessian(problem, x, lambda)), outer.gradient(x, lambda));
+  const direct = outer.hyperGradient?.(x, lambda) ?? new Float64Array(lambda.length);
+  return {
+    value: outer.value(x, lambda),
+    gradient: addScaled(direct, -1, inner.crossProduct(x, lambda, q)),
+    x,
+  };
+}
+
+/** A local minimum of the outer objective, exactly, from the best of some starts: what solvers are measured against. */
+export function leastOuter(problem: BilevelProblem, starts: readonly Float64Array[]): number {
+  let x: Float64Array | undefined;
+  const objective = (lambda: Float64Array) => {
+    const found = exactValueAndGradient(problem, lambda, x);
+    x = found.x;
+    return found;
+  };
+  const values = starts.map((lambda) => objective(lambda).value);
+  const best = starts[values.indexOf(Math.min(...values))]!;
+  return lbfgs(objective, { start: best, tolerance: 1e-8, maxIterations: 30 }).value;
+}
+
+function denseHessian({ inner, parameters }: BilevelProblem, x: Float64Array, lambda: Float64Array): Matrix {
+  const hessian = matrix(parameters, parameters);
+  const unit = new Float64Array(parameters);
+  for (let j = 0; j < parameters; j++) {
+    unit[j] = 1;
+    hessian.values.set(inner.hessianProduct(x, lambda, unit), j * parameters);
+    unit[j] = 0;
+  }
+  return hessian;
+}

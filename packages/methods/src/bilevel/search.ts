@@ -1,0 +1,124 @@
+import { randomStream } from "@prior-art/toolkit/stats";
+import type { BilevelProblem, HyperparameterSolver, SearchResult, Step } from "./family.ts";
+import { countWork, gradientScale, solveInner } from "./innerSolver.ts";
+
+export interface SearchSettings {
+  /** Gradient norm of the inner problem, relative to that at zero, at which a candidate counts as trained. Default 1e-4. */
+  readonly tolerance?: number;
+}
+
+/** Tries candidates in order, each trained from the solution of the one before, while the work lasts. */
+function tryAll(
+  problem: BilevelProblem,
+  candidates: (best: Step | undefined, history: readonly Step[]) => Float64Array | undefined,
+  maxWork: number,
+  tolerance: number,
+): SearchResult {
+  const counted = countWork(problem);
+  const history: Step[] = [];
+  let x = new Float64Array(problem.parameters) as Float64Array;
+  let best: Step | undefined;
+  while (counted.work() < maxWork) {
+    const lambda = candidates(best, history);
+    if (!lambda) break;
+    const stop = tolerance * gradientScale(problem, lambda);
+    x = solveInner(counted.problem, x, lambda, stop, maxWork - counted.work());
+    const step = { lambda, work: counted.work(), outer: problem.outer.value(x, lambda) };
+    history.push(step);
+    if (!best || step.outer < best.outer) best = step;
+  }
+  if (!best) throw new RangeError("search: no work to spend");
+  return { lambda: best.lambda, history };
+}
+
+/** A regular grid over the box (one value for all hyperparameters beyond three), along which solutions are warm-started. */
+export function gridSearch(count: number, { tolerance = 1e-4 }: SearchSettings = {}): HyperparameterSolver {
+  return (problem, { maxWork }) => {
+    const { lower, upper } = problem;
+    const size = lower.length;
+    const axes = size > 3 ? 1 : size;
+    const perAxis = Math.max(2, Math.floor(count ** (1 / axes)));
+    const total = perAxis ** axes;
+    let k = 0;
+    return tryAll(
+      problem,
+      () => {
+        if (k >= total) return undefined;
+        // Strongest penalty first, each axis back and forth, so that neighbours follow each other.
+        const places: number[] = [];
+        for (let axis = 0, rest = k; axis < axes; axis++) {
+          const place = rest % perAxis;
+          rest = Math.floor(rest / perAxis);
+          places.push(rest % 2 === 0 ? perAxis - 1 - place : place);
+        }
+        k++;
+        return lower.map((low, j) => low + ((upper[j]! - low) * places[size > 3 ? 0 : j]!) / (perAxis - 1));
+      },
+      maxWork,
+      tolerance,
+    );
+  };
+}
+
+/** Independent uniform draws from the box. */
+export function randomSearch({ tolerance = 1e-4 }: SearchSettings = {}): HyperparameterSolver {
+  return (problem, { maxWork, seed }) => {
+    const stream = randomStream(seed, "random search");
+    return tryAll(
+      problem,
+      () => problem.lower.map((low, j) => low + (problem.upper[j]! - low) * stream.uniform()),
+      maxWork,
+      tolerance,
+    );
+  };
+}
+
+/**
+ * Golden-section search, the strongest method for one hyperparameter with one valley: along all axes at once beyond three
+ * hyperparameters (they share a value), else along one after the other.
+ */
+export function goldenSearch({ tolerance = 1e-4 }: SearchSettings = {}): HyperparameterSolver {
+  return (problem, { maxWork }) => {
+    const { lower, upper } = problem;
+    const shared = lower.length > 3;
+    const axes = shared ? 1 : lower.length;
+    const ratio = (Math.sqrt(5) - 1) / 2;
+    const current = lower.map((low, j) => (low + upper[j]!) / 2);
+    let axis = 0;
+    let low = 0;
+    let high = 1;
+    let left: number | undefined;
+    let right: number | undefined;
+    let waiting: "left" | "right" | undefined;
+    const place = (t: number): Float64Array =>
+      current.map((value, j) => (shared || j === axis ? lower[j]! + t * (upper[j]! - lower[j]!) : value));
+    return tryAll(
+      problem,
+      (_, history) => {
+        if (waiting === "left") left = history.at(-1)!.outer;
+        if (waiting === "right") right = history.at(-1)!.outer;
+        if (left !== undefined && right !== undefined) {
+          if (left < right) {
+            high = low + ratio * (high - low);
+            right = left;
+            left = undefined;
+          } else {
+            low = high - ratio * (high - low);
+            left = right;
+            right = undefined;
+          }
+          if (high - low < 1e-4) {
+            current.set(place((low + high) / 2));
+            if (axes === 1) return undefined;
+            axis = (axis + 1) % axes;
+            [low, high, left, right] = [0, 1, undefined, undefined];
+          }
+        }
+        waiting = left === undefined ? "left" : "right";
+        return place(waiting === "left" ? high - ratio * (high - low) : low + ratio * (high - low));
+      },
+      maxWork,
+      tolerance,
+    );
+  };
+}
