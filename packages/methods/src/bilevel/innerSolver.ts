@@ -123,7 +123,9 @@ export function leastOuter(problem: BilevelProblem, starts: readonly Float64Arra
   };
   const values = starts.map((lambda) => objective(lambda).value);
   const best = starts[values.indexOf(Math.min(...values))]!;
-  return lbfgs(objective, { start: best, tolerance: 1e-8, maxIterations: 30 }).value;
+  // The value is off by the square of the gradient that is left.
+  const tolerance = 1e-5 * Math.min(...values.map(Math.abs));
+  return lbfgs(objective, { start: best, tolerance, maxIterations: 20 }).value;
 }
 
 function denseHessian({ inner, parameters }: BilevelProblem, x: Float64Array, lambda: Float64Array): Matrix {

@@ -116,11 +116,14 @@ async function* run({
 
 /** What the tried hyperparameters are worth when the inner problem is solved exactly. */
 function judge(problem: BilevelProblem, { history, lambda }: SearchResult, least: number, maxWork: number) {
-  const curve = history.map(
-    (step) => [step.work, Math.max(0, exactOuter(problem, step.lambda) / least - 1)] as const,
-  );
+  const curve: (readonly [work: number, excess: number])[] = [];
+  let x: Float64Array | undefined;
+  for (const step of history.slice(0, 60)) {
+    x = exactSolution(problem, step.lambda, x);
+    curve.push([step.work, Math.max(0, problem.outer.value(x, step.lambda) / least - 1)]);
+  }
   return {
-    curve: curve.slice(0, 60),
+    curve,
     work: Math.min(maxWork, curve.find(([, excess]) => excess <= 1e-3)?.[0] ?? maxWork),
     lambda: lambda[0]!,
     excess: exactOuter(problem, lambda) / least - 1,
