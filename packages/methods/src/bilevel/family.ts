@@ -1,3 +1,5 @@
+import type { Matrix } from "@prior-art/toolkit/linalg";
+
 /**
  * Choose hyperparameters λ by `min_λ g(X(λ), λ)` with `X(λ) = argmin_x h(x, λ)`: an outer objective, such as a validation loss, of
  * the minimizer of a smooth, strongly convex inner one, such as a penalized training loss.
@@ -16,6 +18,8 @@ export interface BilevelProblem {
     ): { readonly value: number; readonly gradient: Float64Array };
     /** ∇²_xx h · v, `[parameters]`. */
     hessianProduct(x: Float64Array, lambda: Float64Array, v: Float64Array): Float64Array;
+    /** ∇²_xx h as a matrix, where that is cheaper than one product for each parameter; only to judge solutions by. */
+    hessian?(x: Float64Array, lambda: Float64Array): Matrix;
     /** A lower bound of the eigenvalues of ∇²_xx h, which turns a gradient's norm into a distance from the minimizer. */
     strongConvexity(lambda: Float64Array): number;
     /** ∇²_λx h · q, `[hyperparameters]`. */

@@ -84,7 +84,8 @@ export function exactSolution(
       next = addScaled(x.slice(), -size, direction);
       found = inner.evaluate(next, lambda);
     }
-    if (norm(found.gradient) >= norm(gradient) && norm(gradient) <= 100 * stop) return x;
+    // Newton's method converges quadratically; where it no longer does, rounding is all that is left.
+    if (norm(found.gradient) > 0.1 * norm(gradient) && norm(gradient) <= 1e6 * stop) return x;
     x = next;
     ({ value, gradient } = found);
   }
@@ -129,6 +130,7 @@ export function leastOuter(problem: BilevelProblem, starts: readonly Float64Arra
 }
 
 function denseHessian({ inner, parameters }: BilevelProblem, x: Float64Array, lambda: Float64Array): Matrix {
+  if (inner.hessian) return inner.hessian(x, lambda);
   const hessian = matrix(parameters, parameters);
   const unit = new Float64Array(parameters);
   for (let j = 0; j < parameters; j++) {

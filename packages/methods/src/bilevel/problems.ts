@@ -1,5 +1,5 @@
 import { breastCancer, diabetes, digits, stratifiedSplit } from "@prior-art/toolkit/data";
-import { dot, type Matrix, matrix, times, transposedTimes } from "@prior-art/toolkit/linalg";
+import { dot, gram, type Matrix, matrix, times, transposedTimes } from "@prior-art/toolkit/linalg";
 import { randomStream } from "@prior-art/toolkit/stats";
 import type { BilevelProblem } from "./family.ts";
 
@@ -59,6 +59,14 @@ export function logisticProblem({ train, validation }: Split): BilevelProblem {
         for (let j = 0; j < d; j++) product[j]! += Math.exp(lambda[0]!) * v[j]!;
         return product;
       },
+      hessian(x, lambda) {
+        const scores = times(train.features, x);
+        const scaled = train.features.values.map((value, at) => {
+          const s = sigmoid(scores[Math.floor(at / d)]!);
+          return value * Math.sqrt(s * (1 - s));
+        });
+        return addDiagonal(gram({ ...train.features, values: scaled }), () => Math.exp(lambda[0]!));
+      },
       strongConvexity: (lambda) => Math.exp(lambda[0]!),
       crossProduct: (x, lambda, q) => Float64Array.of(Math.exp(lambda[0]!) * dot(x, q)),
     },
@@ -101,6 +109,7 @@ export function ridgeProblem({ train, validation }: Split, { shared = false } = 
         for (let j = 0; j < d; j++) product[j]! += at(lambda, j) * v[j]!;
         return product;
       },
+      hessian: (_, lambda) => addDiagonal(gram(train.features), (j) => at(lambda, j)),
       strongConvexity: (lambda) => Math.exp(lambda.reduce((least, value) => Math.min(least, value))),
       crossProduct(x, lambda, q) {
         const each = x.map((value, j) => at(lambda, j) * value * q[j]!);
@@ -168,6 +177,8 @@ export function kernelRidgeProblem({ train, validation }: Split): BilevelProblem
         };
       },
       hessianProduct: (_, lambda, v) => product(lambda, v),
+      hessian: (_, lambda) =>
+        addDiagonal(matrix(n, n, kernels(lambda).within.values.slice()), () => Math.exp(lambda[1]!)),
       strongConvexity: (lambda) => Math.exp(lambda[1]!),
       crossProduct: (x, lambda, q) =>
         Float64Array.of(
@@ -188,6 +199,12 @@ export function kernelRidgeProblem({ train, validation }: Split): BilevelProblem
         ),
     },
   };
+}
+
+/** Adds to the diagonal, in place. */
+function addDiagonal(a: Matrix, value: (j: number) => number): Matrix {
+  for (let j = 0; j < a.rows; j++) a.values[j * a.rows + j]! += value(j);
+  return a;
 }
 
 function distances(a: Matrix, b: Matrix): Matrix {

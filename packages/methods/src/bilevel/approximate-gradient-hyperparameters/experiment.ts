@@ -91,7 +91,13 @@ async function* run({
   );
   yield { step: 1, of: 4 };
   const digitProblem = logisticProblem(await digitSplit(seed, digits));
-  const digit = judge(digitProblem, search(digitProblem, maxWork), leastOuter(digitProblem, STARTS), maxWork);
+  const digit = judge(
+    digitProblem,
+    search(digitProblem, maxWork),
+    leastOuter(digitProblem, STARTS),
+    maxWork,
+    { whole: true },
+  );
   yield { step: 2, of: 4 };
   const kernelProblem = kernelRidgeProblem(await diabetesSplit(seed));
   const kernelResult = search(kernelProblem, maxWork);
@@ -115,12 +121,20 @@ async function* run({
 }
 
 /** What the tried hyperparameters are worth when the inner problem is solved exactly. */
-function judge(problem: BilevelProblem, { history, lambda }: SearchResult, least: number, maxWork: number) {
+function judge(
+  problem: BilevelProblem,
+  { history, lambda }: SearchResult,
+  least: number,
+  maxWork: number,
+  { whole = false } = {},
+) {
   const curve: (readonly [work: number, excess: number])[] = [];
   let x: Float64Array | undefined;
   for (const step of history.slice(0, 60)) {
     x = exactSolution(problem, step.lambda, x);
-    curve.push([step.work, Math.max(0, problem.outer.value(x, step.lambda) / least - 1)]);
+    const excess = Math.max(0, problem.outer.value(x, step.lambda) / least - 1);
+    curve.push([step.work, excess]);
+    if (excess <= 1e-3 && !whole) break;
   }
   return {
     curve,

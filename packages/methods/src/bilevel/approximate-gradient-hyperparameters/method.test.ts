@@ -123,6 +123,8 @@ describe("the implicit gradient", () => {
       const [plus, minus] = [gradientAt(1e-5), gradientAt(-1e-5)];
       const product = problem.inner.hessianProduct(x, lambda, v);
       expect(maxAbs(product.map((value, i) => value - (plus[i]! - minus[i]!) / 2e-5))).toBeLessThan(1e-6);
+      const whole = times(problem.inner.hessian!(x, lambda), v);
+      expect(maxAbs(product.map((value, i) => value - whole[i]!))).toBeLessThan(1e-9);
     }
   });
 
