@@ -1,0 +1,25 @@
+import type { GradientTransformation } from "@prior-art/toolkit/optim";
+
+export type { GradientTransformation } from "@prior-art/toolkit/optim";
+
+export type Hyperparameters = Readonly<Record<string, number>>;
+
+export interface Budget {
+  /** Steps of the whole training, for schedules. */
+  readonly steps: number;
+}
+
+/** What a room provides to enter the family's shared task: an optimizer for any tree of parameters. */
+export interface Contender {
+  /** Name in tables. */
+  readonly label: string;
+  /** Candidates of all hyperparameters, the learning rate included. */
+  readonly space?: Readonly<Record<string, readonly number[]>>;
+  readonly fixed?: Hyperparameters;
+  /** Anneals its learning rate over the budget by itself, like the task's baselines by half a cosine. */
+  readonly optimizer: <P>(
+    hyperparameters: Hyperparameters,
+    budget: Budget,
+    // biome-ignore lint/suspicious/noExplicitAny: each optimizer keeps a state of its own type
+  ) => GradientTransformation<P, any>;
+}
