@@ -43,7 +43,9 @@ export {
   scaled,
 } from "./networks.ts";
 export {
+  DATA_NOISE,
   type DataQuality,
+  dataControls,
   normalizedScore,
   type OfflineData,
   type OfflineDataOptions,

@@ -10,6 +10,8 @@ import {
   clippedDoubleTarget,
   clippedSurrogate,
   criticEnsemble,
+  DATA_NOISE,
+  dataControls,
   discountedReturns,
   dqn,
   type Environment,
@@ -213,6 +215,23 @@ describe("offline data", () => {
     expect(scores[3]).toBeGreaterThan(90);
     const { random: low, expert } = referenceReturns(task);
     expect(normalizedScore(task, (low + expert) / 2)).toBeCloseTo(50, 10);
+  });
+
+  test("lies where its controllers act, up to noise", () => {
+    const { observations, actions, count } = offlineData({
+      task: "point-mass",
+      quality: "mixed",
+      episodes: 4,
+      seed: 2,
+    }).transitions;
+    for (let i = 0; i < count; i++) {
+      const state = Float64Array.from(observations.subarray(4 * i, 4 * i + 4));
+      const controls = dataControls("point-mass", "mixed", state);
+      const furthest = (control: Float64Array): number =>
+        Math.max(...control.map((v, d) => Math.abs(v - actions[2 * i + d]!)));
+      expect(Math.min(...controls.map(furthest))).toBeLessThan(5 * DATA_NOISE);
+    }
+    expect(dataControls("pendulum", "random", new Float64Array(2))).toEqual([]);
   });
 
   test("comes out the same for the same seed", () => {

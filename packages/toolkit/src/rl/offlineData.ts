@@ -53,12 +53,12 @@ export type DataQuality = "random" | "medium" | "expert" | "mixed";
 export const offlineEnvironment = (task: OfflineTaskName): TracedEnvironment => TASKS[task].environment;
 
 /** Deviation of the noise on the controllers' actions. */
-const NOISE = 0.05;
+export const DATA_NOISE = 0.05;
 
 const noisy =
   (controller: Controller): Behaviour =>
   (_, random, state) =>
-    controller(state).map((v) => clamp(v + NOISE * random.normal()));
+    controller(state).map((v) => clamp(v + DATA_NOISE * random.normal()));
 
 function behaviourOf({ environment, expert, medium }: OfflineTask, quality: Exclude<DataQuality, "mixed">) {
   if (quality === "random") return randomBehaviour(environment);
@@ -116,6 +116,21 @@ function join(parts: readonly TransitionDataset[]): TransitionDataset {
     nextObservations: merge((part) => part.nextObservations),
     terminals: merge((part) => part.terminals),
   };
+}
+
+/**
+ * The actions that a data set's controllers take in a state, before noise and clipping: where its support lies. None for
+ * random actions.
+ */
+export function dataControls(
+  task: OfflineTaskName,
+  quality: DataQuality,
+  state: Float64Array,
+): readonly Float64Array[] {
+  const { expert, medium } = TASKS[task];
+  if (quality === "random") return [];
+  if (quality === "mixed") return [medium(state), expert(state)];
+  return [quality === "expert" ? expert(state) : medium(state)];
 }
 
 const concatenate = (parts: readonly Float64Array[]): Float64Array =>
