@@ -5,7 +5,7 @@ import {
   type StatisticClaim,
 } from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
-import { type Arm, GRID, type Metrics, run, type Settings } from "./streams.ts";
+import { type Arm, GRID, METHODS, type Metrics, run, type Settings } from "./streams.ts";
 
 const STRENGTHS = { strength: [1e-4, 1e-3, 1e-2, 1e-1] };
 
@@ -173,8 +173,18 @@ export default defineExperiment({
       worse: "l2Renamed",
     }),
   ],
-  figure: ({ Plot, units, arms }) => {
-    const labelOf = (arm: string): string => arms.find(({ name }) => name === arm)!.label;
+  figure: ({ Plot, units }) => {
+    // Arms of one method share a colour and a short name.
+    const SHORT = {
+      none: "None",
+      l2: "L2",
+      l2Init: "L2-init",
+      shrinkAndPerturb: "Shrink",
+      wasserstein: "Wasserstein",
+      spectral: "Spectral",
+    };
+    const domain = Object.values(SHORT);
+    const labelOf = (arm: Arm): string => SHORT[METHODS[arm]];
     const curvesOf = (names: readonly Arm[]) =>
       names.flatMap((arm) => {
         const group = units.filter((unit) => unit.arm === arm);
@@ -186,11 +196,11 @@ export default defineExperiment({
     const panel = (title: string, points: ReturnType<typeof curvesOf>) => ({
       title,
       options: {
-        width: 480,
+        width: 600,
         height: 320,
         x: { label: "task" },
         y: { label: "accuracy at the end of the task", grid: true },
-        color: { legend: true },
+        color: { legend: true, domain },
         marks: [Plot.lineY(points, { x: "task", y: "mean", stroke: "series", strokeWidth: 2 })],
       },
     });
@@ -216,11 +226,11 @@ export default defineExperiment({
       {
         title: "Last tasks by coefficient",
         options: {
-          width: 400,
+          width: 600,
           height: 320,
           x: { type: "log", label: "coefficient", tickFormat: "~e", ticks: 5 },
           y: { label: "accuracy", grid: true },
-          color: { legend: true },
+          color: { legend: true, domain },
           marks: [
             Plot.lineY(byStrength, {
               x: "strength",

@@ -49,7 +49,7 @@ const LEARNERS = {
 type Method = keyof typeof LEARNERS;
 
 /** What each arm learns with; `Renamed` arms have renamed classes, `Grid` arms all strengths. */
-const METHODS = {
+export const METHODS = {
   none: "none",
   l2: "l2",
   l2Init: "l2Init",

@@ -84,7 +84,7 @@ export default defineExperiment({
     softmax64: { label: "Softmax (float64)" },
     stableMax: { label: "StableMax" },
     orthogonal: { label: "⊥Grad, Softmax" },
-    decay: { label: "Softmax, tuned weight decay", space: { weightDecay: [0.1, 0.3, 1, 3] } },
+    decay: { label: "Weight decay", space: { weightDecay: [0.1, 0.3, 1, 3] } },
   },
   run,
   tuning: {
@@ -242,7 +242,7 @@ export default defineExperiment({
     const panel = (title: string, y: string, points: ReturnType<typeof curves>) => ({
       title,
       options: {
-        width: 520,
+        width: 680,
         height: 320,
         x: { type: "log" as const, label: "step", tickFormat: "~s" },
         y: { label: y, domain: [0, 1], grid: true },
