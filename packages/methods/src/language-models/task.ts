@@ -52,7 +52,7 @@ async function* run({
 /** Fine-tuning a small pretrained transformer on a new domain with 256 texts of it and none of the old one. */
 export default defineExperiment({
   settings: { full: { steps: 150, heldOut: 600 }, quick: { steps: 10, heldOut: 100 } },
-  seeds: { full: 8, quick: 1 },
+  seeds: { full: 6, quick: 1 },
   checkpoints: [pretrained],
   arms: Object.fromEntries(
     Object.entries(entries).map(([name, { label, space, fixed }]) => [
@@ -61,7 +61,7 @@ export default defineExperiment({
     ]),
   ),
   run,
-  tuning: { metric: "net", goal: "maximize", budget: { full: 6, quick: 1 }, seeds: { full: 2, quick: 1 } },
+  tuning: { metric: "net", goal: "maximize", budget: { full: 6, quick: 1 }, seeds: { full: 1, quick: 1 } },
   claims: [],
   figure: ({ Plot, units, arms }) => {
     const points = arms.map(({ name, label }) => {

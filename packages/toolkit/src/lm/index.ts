@@ -29,6 +29,7 @@ export {
   trainPolicy,
 } from "./policyTraining.ts";
 export * from "./preferences.ts";
+export { type PreferenceTrainingOptions, trainPreferences } from "./preferenceTraining.ts";
 export {
   type Completions,
   completionLengths,
