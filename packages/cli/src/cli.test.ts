@@ -258,8 +258,8 @@ describe("serve", () => {
     await pretendReproduced(paper.slug);
     site = start("serve", "--port", "0");
     for await (const line of createInterface({ input: site.stderr! })) {
-      base = /http:\/\/\S+/.exec(line)![0];
-      break;
+      base = /http:\/\/\S+/.exec(line)?.[0] ?? "";
+      if (base) break;
     }
   });
   afterAll(async () => {
@@ -268,39 +268,21 @@ describe("serve", () => {
     await rm(served, { recursive: true });
   });
 
-  test("lists every paper under a strict content policy", async () => {
+  test("serves pages and the API under a strict content policy", async () => {
     const response = await fetch(base);
-    expect(response.headers.get("content-security-policy")).toMatch(/^default-src 'none'; style-src 'self'/);
-    const html = await response.text();
-    for (const { paper } of rooms) expect(html).toContain(`href="/papers/${paper.slug}"`);
-    expect(html).not.toMatch(/<script/i);
+    expect(response.headers.get("content-security-policy")).toMatch(
+      /^default-src 'none'; .*script-src 'self' 'nonce-/,
+    );
+    expect(await response.text()).toContain("Papers that run");
+    const { papers } = await (await fetch(`${base}api/papers?limit=100`)).json();
+    expect(papers).toHaveLength(100);
   });
 
-  test("a paper's page shows its summary, standing and figure", async () => {
+  test("a paper's page shows what a reproduction on this machine found", async () => {
     const html = await (await fetch(`${base}papers/${paper.slug}`)).text();
-    expect(html).toContain("<strong>partly</strong>");
-    expect(html).toContain(`src="/papers/${paper.slug}/figure.svg"`);
-    const figure = await fetch(`${base}papers/${paper.slug}/figure.svg`);
-    expect(figure.headers.get("content-type")).toBe("image/svg+xml");
-    expect(await (await fetch(`${base}papers/${paper.slug}/report.html`)).text()).toMatch(/<h2>Claims<\/h2>/);
-  });
-
-  test.each([
-    "papers/no-such-paper",
-    "papers/..%2f..%2fetc%2fpasswd",
-    `papers/${paper.slug}/results.json`,
-    "papers/",
-    "%",
-  ])("%s is not found", async (path) => {
-    const response = await fetch(base + path);
-    expect(response.status).toBe(404);
-    expect(await response.text()).toContain("There is no such page here.");
-  });
-
-  test("only reads are allowed, and HEAD has no body", async () => {
-    expect((await fetch(base, { method: "POST", body: "x" })).status).toBe(405);
-    const head = await fetch(base, { method: "HEAD" });
-    expect([head.status, await head.text()]).toEqual([200, ""]);
+    expect(html).toMatch(/class="verdict partly[^>]*>.*?partly/s);
+    const report = await fetch(`${base}papers/${paper.slug}/report.html`);
+    expect(await report.text()).toMatch(/<h2>Claims<\/h2>/);
   });
 
   test("a port that is taken is wrong usage", async () => {

@@ -29,8 +29,9 @@ export const handle: Handle = async ({ event, resolve }) => {
   });
 };
 
-export const handleError: HandleServerError = ({ error, event, status }) => {
+export const handleError: HandleServerError = ({ error, event, status, message }) => {
   if (status === 404) return { message: "There is no such page here." };
+  if (status < 500) return { message };
   const id = crypto.randomUUID().slice(0, 8);
   console.error(
     `prior-art: ${id} ${event.request.method} ${event.route.id}: ${(error as Error).stack ?? error}`,

@@ -1,3 +1,4 @@
+import { escapeHtml } from "@prior-art/lab";
 import type { Paper } from "@prior-art/library";
 import { Feed } from "feed";
 
@@ -12,7 +13,10 @@ export interface FeedContent {
   readonly papers: readonly Paper[];
 }
 
-/** An Atom feed of papers, newest change first; the library escapes every text. */
+/**
+ * An Atom feed of papers. The feed library says that titles and summaries are HTML, so they are escaped here; everything
+ * else it escapes itself.
+ */
 export function atomFeed({ title, site, page, self, papers }: FeedContent): string {
   const updated = papers.reduce((latest, { addedAt }) => (addedAt > latest ? addedAt : latest), new Date(0));
   const feed = new Feed({
@@ -27,12 +31,12 @@ export function atomFeed({ title, site, page, self, papers }: FeedContent): stri
   for (const paper of papers) {
     const address = `${site}/papers/${encodeURIComponent(paper.id)}`;
     feed.addItem({
-      title: paper.title,
+      title: escapeHtml(paper.title),
       id: address,
       link: address,
       date: paper.addedAt,
       ...(paper.publishedAt ? { published: paper.publishedAt } : {}),
-      description: paper.summary,
+      description: escapeHtml(paper.summary),
       author: paper.authors.map((name) => ({ name })),
       category: [paper.family, ...paper.keywords].filter((name) => name !== null).map((name) => ({ name })),
     });

@@ -15,6 +15,7 @@ import {
 import { experiments, findRoom, rooms, tasks } from "@prior-art/methods";
 import type { AnyExperiment } from "@prior-art/toolkit/experiment";
 import { cached } from "./cached.ts";
+import { atomFeed, type FeedContent } from "./feeds.ts";
 import { figuresIn } from "./figures.ts";
 import { type PaperPage, paperPage } from "./papers.ts";
 import { type RunSetup, runSetup } from "./runSetup.ts";
@@ -133,6 +134,11 @@ export class Site {
   async newestOf(family: string, limit: number): Promise<Paper[]> {
     const papers = await this.#allOf(family);
     return papers.sort((a, b) => b.addedAt.getTime() - a.addedAt.getTime()).slice(0, limit);
+  }
+
+  /** An Atom feed of papers of this site. */
+  feed(content: Omit<FeedContent, "site">): string {
+    return atomFeed({ ...content, site: this.address });
   }
 
   /** See {@link Library.search}. */

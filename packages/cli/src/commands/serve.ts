@@ -34,25 +34,27 @@ async function serve(options: ServeOptions): Promise<void> {
     process.once("SIGINT", () => resolve()).once("SIGTERM", () => resolve());
   });
   const settings = mailSettings(options.data);
+  const { server, open } = createSiteServer();
+  const port = await listen(server, options);
   // Without a configured address, links lead to where the site is.
-  const address = process.env.PRIOR_ART_SITE ? settings.site : `http://localhost:${options.port}`;
-  await withLibrary(options, async (library) => {
-    const mailer = createMailer(settings);
-    const site = new Site({ library, mailer, address, dataFolder: options.data, log: notice });
-    const server = await createSiteServer({ site });
-    await listen(server, options);
-    try {
+  const address = process.env.PRIOR_ART_SITE ? settings.site : `http://localhost:${port}`;
+  try {
+    await withLibrary(options, async (library) => {
+      const mailer = createMailer(settings);
+      await open(new Site({ library, mailer, address, dataFolder: options.data, log: notice }));
+      notice(`at http://${options.host}:${port}/ (stop with Ctrl-C)`);
       await runSchedule(options, { library, mailer, address }, stopped);
-    } finally {
-      server.close();
-      server.closeIdleConnections();
-      setTimeout(() => server.closeAllConnections(), 2000).unref();
       mailer.close();
-    }
-  });
+    });
+  } finally {
+    server.close();
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), 2000).unref();
+  }
 }
 
-async function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
+/** @returns the port, which the system chose when the options ask for 0 */
+async function listen(server: Server, { host, port }: ServeOptions): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const reason = error.code === "EADDRINUSE" ? "is taken" : `cannot be used (${error.code})`;
@@ -60,8 +62,7 @@ async function listen(server: Server, { host, port }: ServeOptions): Promise<voi
     });
     server.listen(port, host, resolve);
   });
-  const { port: given } = server.address() as { port: number };
-  notice(`at http://${host}:${given}/ (stop with Ctrl-C)`);
+  return (server.address() as { port: number }).port;
 }
 
 /** Digests, sync and embedding on schedule, until `stopped`. */

@@ -1,13 +1,11 @@
 import { file } from "$lib/server/answers";
-import { atomFeed } from "$service/feeds.ts";
 import type { RequestHandler } from "./$types";
 
 export const GET: RequestHandler = async ({ locals }) => {
   const { site } = locals;
   const papers = (await site.library.trending({ window: "week", limit: 50 })).map(({ paper }) => paper);
-  const feed = atomFeed({
+  const feed = site.feed({
     title: "Prior Art: trending this week",
-    site: site.address,
     page: "/",
     self: "/feed.xml",
     papers,

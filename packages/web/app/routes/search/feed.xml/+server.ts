@@ -1,6 +1,5 @@
 import { readFilters } from "$lib/filters";
 import { file } from "$lib/server/answers";
-import { atomFeed } from "$service/feeds.ts";
 import type { RequestHandler } from "./$types";
 
 /** A saved search: its papers, those that came last first. */
@@ -17,9 +16,8 @@ export const GET: RequestHandler = async ({ locals, url }) => {
   const papers = found.hits
     .map(({ paper }) => paper)
     .sort((a, b) => b.addedAt.getTime() - a.addedAt.getTime());
-  const feed = atomFeed({
+  const feed = site.feed({
     title: `Prior Art: ${query}`,
-    site: site.address,
     page: `/search${url.search}`,
     self: `/search/feed.xml${url.search}`,
     papers,

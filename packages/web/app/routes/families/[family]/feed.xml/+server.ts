@@ -1,5 +1,4 @@
 import { file } from "$lib/server/answers";
-import { atomFeed } from "$service/feeds.ts";
 import type { RequestHandler } from "./$types";
 
 const MOST = 50;
@@ -11,9 +10,8 @@ export const GET: RequestHandler = async ({ locals, params }) => {
   const papers = await site.newestOf(family, MOST);
   if (papers.length === 0) return file(undefined, "text/plain");
   const page = `/families/${encodeURIComponent(family)}`;
-  const feed = atomFeed({
+  const feed = site.feed({
     title: `Prior Art: ${family}`,
-    site: site.address,
     page,
     self: `${page}/feed.xml`,
     papers,
