@@ -160,11 +160,11 @@ export default defineExperiment({
     full: { draws: 10, banditRounds: 60, sortingRounds: 60 },
     quick: { draws: 1, banditRounds: 10, sortingRounds: 5 },
   },
-  seeds: { full: 10, quick: 1 },
+  seeds: { full: 8, quick: 1 },
   checkpoints: [beginner],
   arms: { audit: { label: "Gradients by enumeration" }, ...BANDIT, ...SORTING },
   run,
-  tuning: { metric: "score", goal: "maximize", budget: { full: 6, quick: 1 }, seeds: { full: 2, quick: 1 } },
+  tuning: { metric: "score", goal: "maximize", budget: { full: 6, quick: 1 }, seeds: { full: 1, quick: 1 } },
   claims: [
     {
       kind: "deterministic",
