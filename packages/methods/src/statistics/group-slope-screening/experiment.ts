@@ -161,7 +161,7 @@ const smaller = (arm: Arm): StatisticClaim<Arm, Metrics> => ({
 export default defineExperiment({
   settings: {
     full: { observations: 200, groups: 197, strengths: 25 },
-    quick: { observations: 60, groups: 70, strengths: 12 },
+    quick: { observations: 50, groups: 60, strengths: 7 },
   },
   seeds: { full: 8, quick: 2 },
   arms: ARMS,
