@@ -263,16 +263,16 @@ export default defineExperiment({
     const dots = shown.flatMap(({ name, label }) =>
       of(name).map(({ metrics }) => ({ label, density: metrics.density, evaluations: metrics.evaluations })),
     );
-    const color = { legend: true, domain: shown.map(({ label }) => label) };
+    const color = { domain: shown.map(({ label }) => label) };
     return [
       {
         title: "The semi-dual on its way up",
         options: {
-          width: 460,
+          width: 640,
           height: 320,
           x: { label: "evaluations →" },
-          y: { label: "missing, relative", type: "log" as const, grid: true },
-          color,
+          y: { label: "missing, relative", type: "log" as const, grid: true, tickFormat: ".0e" },
+          color: { ...color, legend: true },
           marks: [Plot.line(curves, { x: "evaluations", y: "missing", stroke: "label", strokeWidth: 2 })],
         },
       },
@@ -281,8 +281,8 @@ export default defineExperiment({
         options: {
           width: 460,
           height: 320,
-          x: { label: "share of non-zeros in the plan →", type: "log" as const, grid: true },
-          y: { label: "evaluations to 1e-3", type: "log" as const, grid: true },
+          x: { label: "share of non-zeros in the plan →", type: "log" as const, ticks: 4, tickFormat: ".0%" },
+          y: { label: "evaluations to 1e-3", grid: true },
           color,
           marks: [Plot.dot(dots, { x: "density", y: "evaluations", fill: "label", r: 4 })],
         },
