@@ -1,4 +1,4 @@
-import type { Tensor } from "@prior-art/tensor";
+import { greater, mul, type Tensor } from "@prior-art/tensor";
 import type { RandomStream } from "../stats/index.ts";
 
 /** A choice among `count`, or `size` numbers in [−1, 1]. */
@@ -66,3 +66,6 @@ export function choice(caller: string, action: Action, count: number): number {
     );
   return action;
 }
+
+/** Terminal flags of an environment that never ends: false for each episode of `like`. */
+export const never = (like: Tensor): Tensor => greater(mul(like, 0), 1);

@@ -32,7 +32,8 @@ export type {
   TracedDynamics,
   TracedEnvironment,
 } from "./environment.ts";
-export { mdpEnvironment, randomMaze } from "./mdpEnvironment.ts";
+export { randomMaze } from "./mazes.ts";
+export { mdpEnvironment } from "./mdpEnvironment.ts";
 export {
   actorNetwork,
   criticEnsemble,

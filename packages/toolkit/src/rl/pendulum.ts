@@ -1,19 +1,5 @@
-import {
-  add,
-  clip,
-  cos,
-  floor,
-  greater,
-  mul,
-  neg,
-  sin,
-  slice,
-  square,
-  stack,
-  sub,
-  type Tensor,
-} from "@prior-art/tensor";
-import { coordinates, type TracedEnvironment } from "./environment.ts";
+import { add, clip, cos, floor, mul, neg, sin, slice, square, stack, sub } from "@prior-art/tensor";
+import { coordinates, never, type TracedEnvironment } from "./environment.ts";
 
 const TORQUE = 2;
 const SPEED = 8;
@@ -69,6 +55,3 @@ export function pendulum({ horizon = 200 }: { readonly horizon?: number } = {}):
     },
   };
 }
-
-/** False for each episode. */
-export const never = (like: Tensor): Tensor => greater(mul(like, 0), 1);

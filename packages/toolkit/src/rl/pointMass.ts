@@ -1,6 +1,5 @@
 import { add, clip, concat, div, mul, neg, norm, slice, sub } from "@prior-art/tensor";
-import { coordinates, type TracedEnvironment } from "./environment.ts";
-import { never } from "./pendulum.ts";
+import { coordinates, never, type TracedEnvironment } from "./environment.ts";
 
 /** Seconds a step; force and drag per unit of mass. */
 const [STEP, FORCE, DRAG] = [0.1, 2, 0.5];
