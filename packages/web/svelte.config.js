@@ -22,7 +22,8 @@ export default {
       serviceWorker: "app/service-worker",
     },
     csp: {
-      mode: "nonce",
+      // Hashes, not nonces: a page is kept for a while, and a nonce must not be used twice.
+      mode: "hash",
       directives: {
         "default-src": ["none"],
         "script-src": ["self"],

@@ -271,7 +271,7 @@ describe("serve", () => {
   test("serves pages and the API under a strict content policy", async () => {
     const response = await fetch(base);
     expect(response.headers.get("content-security-policy")).toMatch(
-      /^default-src 'none'; .*script-src 'self' 'nonce-/,
+      /^default-src 'none'; .*script-src 'self' 'sha256-/,
     );
     expect(await response.text()).toContain("Papers that run");
     const { papers } = await (await fetch(`${base}api/papers?limit=100`)).json();

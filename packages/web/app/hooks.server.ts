@@ -1,7 +1,9 @@
 import type { Handle, HandleServerError } from "@sveltejs/kit";
+import { pageCache } from "$service/pageCache.ts";
 import { requestGuard } from "$service/requestGuard.ts";
 
 const guard = requestGuard();
+const pages = pageCache();
 const THEMES = ["light", "dark", "auto"] as const;
 
 export const handle: Handle = async ({ event, resolve }) => {
@@ -23,10 +25,12 @@ export const handle: Handle = async ({ event, resolve }) => {
   locals.site = platform.req.site;
   locals.voter = cookies.get("voter");
   locals.theme = THEMES.find((theme) => theme === cookies.get("theme")) ?? "auto";
-  return resolve(event, {
-    transformPageChunk: ({ html }) => html.replace("%theme%", locals.theme),
-    preload: ({ type }) => type === "js" || type === "css",
-  });
+  return pages.answer(request, async () =>
+    resolve(event, {
+      transformPageChunk: ({ html }) => html.replace("%theme%", locals.theme),
+      preload: ({ type }) => type === "js" || type === "css",
+    }),
+  );
 };
 
 export const handleError: HandleServerError = ({ error, event, status, message }) => {

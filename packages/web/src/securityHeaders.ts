@@ -1,5 +1,5 @@
 /**
- * Headers of every answer. Pages bring their own content policy with the nonce of their start script; everything else
+ * Headers of every answer. Pages bring their own content policy with the hash of their start script; everything else
  * may do nothing at all.
  */
 export const securityHeaders: Readonly<Record<string, string>> = {

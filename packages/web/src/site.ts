@@ -55,7 +55,7 @@ export interface Leaderboard {
 }
 
 /** Seconds for which pages may show what was true before. */
-const FRESH = 5;
+const FRESH = 30;
 
 /** What the pages and the API show and do, without a word of HTTP. */
 export class Site {
@@ -89,7 +89,7 @@ export class Site {
       return paper && paperPage(paper, findRoom(paper.id), await this.#results(paper.id));
     });
     this.#similar = cached(60, async (id) => (await library.similar(id, 6)).map(summaryOf));
-    this.#trending = cached(FRESH, async (key) => {
+    this.#trending = cached(5, async (key) => {
       const [window, family, limit] = JSON.parse(key) as [TrendingWindow, string | null, number];
       const request = { window, limit, ...(family === null ? {} : { family }) };
       return (await library.trending(request)).map(({ paper }) => paper);
