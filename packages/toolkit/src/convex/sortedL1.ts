@@ -28,7 +28,7 @@ export function sortedL1DualNorm(z: ArrayLike<number>, weights: ArrayLike<number
 
 /**
  * The proximal operator of the sorted ℓ1 norm: `argmin_z ½‖z − x‖² + step Σ w_i |z|_(i)`, by pooling adjacent
- * violators of the decreasing order (Bogdan et al. 2015, algorithm 4), O(n log n).
+ * violators of the decreasing order (Bogdan et al. 2015), O(n log n).
  *
  * @param weights At least as many as entries, decreasing, not negative.
  */

@@ -1,4 +1,4 @@
-import { matrix } from "../linalg/index.ts";
+import { dot, matrix } from "../linalg/index.ts";
 import { describePlan, requireProblem, type TransportPlan, type TransportProblem } from "./problem.ts";
 
 export interface SinkhornOptions {
@@ -13,7 +13,8 @@ export interface SinkhornOptions {
 }
 
 /**
- * Entropy-regularized transport by Sinkhorn's iteration on the potentials, in the logarithmic domain: stable for any ε.
+ * Entropy-regularized transport by Sinkhorn's iteration, stable for any ε: scalings are plain products with a kernel, and go into
+ * the potentials, among logarithms, whenever they outgrow it (Schmitzer 2019).
  *
  * @throws RangeError when ε is not positive or the problem does not fit together.
  */
@@ -59,23 +60,68 @@ export function sinkhorn(
     for (let j = 0; j < n; j++) g[j] = epsilon * (logTarget[j]! - Math.log(columnSum[j]!)) - columnMax[j]!;
   };
 
-  let iterations = 0;
+  const kernel = new Float64Array(m * n);
+  const fillKernel = (): void => {
+    for (let i = 0, at = 0; i < m; i++)
+      for (let j = 0; j < n; j++, at++) kernel[at] = Math.exp((f[i]! + g[j]! - c[at]!) / epsilon);
+  };
+  let u: Float64Array = new Float64Array(m).fill(1);
+  let v: Float64Array = new Float64Array(n).fill(1);
+  const absorb = (): void => {
+    for (let i = 0; i < m; i++) f[i]! += epsilon * Math.log(u[i]!);
+    for (let j = 0; j < n; j++) g[j]! += epsilon * Math.log(v[j]!);
+    u.fill(1);
+    v.fill(1);
+  };
+  updateSource();
+  updateTarget();
+  fillKernel();
+
+  let iterations = 1;
   let converged = false;
-  const oldF = new Float64Array(m);
-  while (!converged && iterations < maxIterations) {
-    iterations++;
-    oldF.set(f);
-    updateSource();
-    // The row sums of the plan before this update were a exp((f_old − f)/ε).
-    if (iterations > 1) {
-      let error = 0;
-      for (let i = 0; i < m; i++) error += source[i]! * Math.abs(Math.expm1((oldF[i]! - f[i]!) / epsilon));
-      converged = error <= tolerance;
+  for (; iterations < maxIterations; iterations++) {
+    const sums = rowProducts(kernel, v, m);
+    // The columns are exact after the update before, so that the rows' error is all.
+    const error = sums.reduce((total, sum, i) => total + Math.abs(u[i]! * sum - source[i]!), 0);
+    converged = error <= tolerance;
+    if (converged) break;
+    const nextU = source.map((mass, i) => mass / sums[i]!);
+    const columns = columnProducts(kernel, nextU, n);
+    const nextV = target.map((mass, j) => mass / columns[j]!);
+    if (moderate(nextU) && moderate(nextV)) [u, v] = [nextU, nextV];
+    else {
+      // Scalings that outgrow the kernel go into the potentials, and this iteration happens among logarithms.
+      absorb();
+      updateSource();
+      updateTarget();
+      fillKernel();
     }
-    updateTarget();
   }
-  const plan = matrix(m, n);
-  for (let i = 0, at = 0; i < m; i++)
-    for (let j = 0; j < n; j++, at++) plan.values[at] = Math.exp((f[i]! + g[j]! - c[at]!) / epsilon);
+  absorb();
+  fillKernel();
+  const plan = matrix(m, n, kernel);
   return describePlan(problem, plan, { iterations, converged, potentials: { source: f, target: g } });
+}
+
+/** Σ_j K_ij v_j. */
+function rowProducts(kernel: Float64Array, v: Float64Array, m: number): Float64Array {
+  const n = v.length;
+  const result = new Float64Array(m);
+  for (let i = 0; i < m; i++) result[i] = dot(kernel.subarray(i * n, (i + 1) * n), v);
+  return result;
+}
+
+/** Σ_i K_ij u_i. */
+function columnProducts(kernel: Float64Array, u: Float64Array, n: number): Float64Array {
+  const result = new Float64Array(n);
+  for (let i = 0, at = 0; i < u.length; i++) {
+    const weight = u[i]!;
+    for (let j = 0; j < n; j++, at++) result[j]! += weight * kernel[at]!;
+  }
+  return result;
+}
+
+/** Whether all factors are far from overflow, which also rules out NaN. */
+function moderate(factors: Float64Array): boolean {
+  return factors.every((factor) => factor > 1e-30 && factor < 1e30);
 }

@@ -31,7 +31,7 @@ export interface Hypergradient {
 /** Tolerances below this are rounding. */
 const SMALLEST = 1e-12;
 
-/** ε_k of the iteration k = 1, 2, … (section 5.1). */
+/** ε_k of the iteration k = 1, 2, …. */
 export function toleranceAt(
   k: number,
   { schedule = "exponential", epsilon0 = 0.1, factor = 0.9 }: ToleranceOptions = {},

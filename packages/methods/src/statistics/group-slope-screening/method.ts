@@ -43,7 +43,7 @@ export interface GroupSlopeOptions {
  * Group SLOPE, `(1/2n) ‖y − Xβ‖² + λ Σ w_i (√p_g ‖β_g‖)_(i)`, and with other decreasing weights any group-based ordered
  * weighted ℓ1 model: OSCAR, and the group lasso for constant ones.
  *
- * With screening, a fit sees only the groups that the strong rule keeps (propositions 3.1 and 3.2 with algorithm 1) or that
+ * With screening, a fit sees only the groups that the strong rule keeps or that
  * are active already; whatever then breaks the optimality conditions is added and the fit repeated. A fit counts as finished
  * when the duality gap *of the full problem* is within the tolerance.
  *

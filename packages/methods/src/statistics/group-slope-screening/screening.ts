@@ -7,7 +7,7 @@ import {
 } from "@prior-art/toolkit/convex";
 
 /**
- * The strong rule for a sorted ℓ1 norm (algorithm 1, after Larsson et al. 2020): entries that may be non-zero at the
+ * The strong rule for a sorted ℓ1 norm (in the form of Larsson et al. 2020): entries that may be non-zero at the
  * next strength, if no gradient entry grows by more than the penalty shrinks.
  *
  * In order of decreasing size, entries are taken as soon as a run of `|z|_(i) + previous_i − 2 next_i` adds up to

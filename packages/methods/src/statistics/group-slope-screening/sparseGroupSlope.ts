@@ -31,7 +31,7 @@ export interface SparseGroupSlopeOptions {
 
 /**
  * Sparse-group SLOPE, `(1/2n) ‖y − Xβ‖² + λ (α Σ v_i |β|_(i) + (1 − α) Σ w_i (√p_g ‖β_g‖)_(i))`, screened in two layers:
- * first groups, by what the variables' penalty leaves of the gradient, then variables within the groups kept (section 3.2).
+ * first groups, by what the variables' penalty leaves of the gradient, then variables within the groups kept.
  *
  * The check of the optimality conditions is the paper's and sees each layer by itself.
  *
