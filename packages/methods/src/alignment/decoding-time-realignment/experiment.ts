@@ -92,10 +92,10 @@ const lowest = (values: readonly number[]): number => Math.min(...values);
 
 export default defineExperiment({
   settings: {
-    full: { readingSteps: 400, rounds: 100, words: 256 },
+    full: { readingSteps: 400, rounds: 80, words: 192 },
     quick: { readingSteps: 0, rounds: 0, words: 0 },
   },
-  seeds: { full: 8, quick: 5 },
+  seeds: { full: 6, quick: 5 },
   arms: {
     exactLength: { label: "Exact, reward for length" },
     exactCount: { label: "Exact, reward for As" },
