@@ -33,6 +33,8 @@ export interface PolicyBatch {
   readonly logits: Tensor;
   /** Log-probabilities under the policy that drew the completions. */
   readonly oldLogProbabilities: Tensor;
+  /** Its logits, `[completions, length, vocabulary]`. */
+  readonly oldLogits: Tensor;
   /** Log-probabilities under a frozen reference policy. */
   readonly referenceLogProbabilities: Tensor;
   /** 1 at drawn tokens, up to and with the end, else 0; `[completions, length]`. */

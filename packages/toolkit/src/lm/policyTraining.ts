@@ -108,7 +108,7 @@ export async function* trainPolicy<A, S>(
 
   type Rollout = Pick<
     PolicyBatch,
-    "oldLogProbabilities" | "referenceLogProbabilities" | "mask" | "rewards"
+    "oldLogProbabilities" | "oldLogits" | "referenceLogProbabilities" | "mask" | "rewards"
   > & { readonly tokens: Tensor };
   const predictions = (params: TransformerParams, tokens: Tensor) => {
     const logits = model.apply(params, tokens);
@@ -125,6 +125,7 @@ export async function* trainPolicy<A, S>(
         mask,
         rewards,
         oldLogProbabilities: old.logProbabilities,
+        oldLogits: old.logits,
         referenceLogProbabilities: predictions(fixed, tokens).logProbabilities,
       };
       const parts = treeMap(

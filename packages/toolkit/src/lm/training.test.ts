@@ -202,6 +202,7 @@ describe("policy objectives on a policy of one token", () => {
       logProbabilities: each(now),
       logits: add(zeros([drawn.size, 1, 4]), now),
       oldLogProbabilities: each(logits),
+      oldLogits: add(zeros([drawn.size, 1, 4]), logits),
       referenceLogProbabilities: each(referenceLogits),
       mask: add(zeros([drawn.size, 1]), 1),
       rewards: pick(add(zeros([drawn.size, 4]), gold), drawn),

@@ -186,6 +186,7 @@ describe("as an objective for completions", () => {
   const batch = (logProbabilities: Tensor): PolicyBatch => ({
     logProbabilities,
     logits: double(0),
+    oldLogits: double(0),
     oldLogProbabilities: tensor([[0, -1, -2], [0, -0.5, -9]], { dtype: "float64" }), // biome-ignore format: a matrix
     referenceLogProbabilities: tensor([[0, -1.5, -1], [0, -1, -9]], { dtype: "float64" }), // biome-ignore format: a matrix
     mask: tensor([[0, 1, 1], [0, 1, 0]], { dtype: "float64" }), // biome-ignore format: a matrix
