@@ -5,12 +5,12 @@ import { fitDigits } from "./digitsTraining.ts";
 import type { Contender } from "./family.ts";
 
 /** Every arm's learning rate is tuned with its regularizer. */
-const OPTIMIZER = { learningRate: [1e-3, 3e-3, 1e-2] };
+const OPTIMIZER = { learningRate: [3e-4, 1e-3, 3e-3, 1e-2] };
 
 const entries: Readonly<Record<string, Contender>> = {
   none: { label: "No regularizer", regularizer: () => ({}) },
   dropout: { label: "Dropout", space: { rate: [0.2, 0.4, 0.6] }, regularizer: dropout },
-  l2: { label: "L2 penalty", space: { strength: [1e-4, 1e-3, 1e-2] }, regularizer: l2Penalty },
+  l2: { label: "L2 penalty", space: { strength: [1e-3, 1e-2, 1e-1] }, regularizer: l2Penalty },
   labelSmoothing: {
     label: "Label smoothing",
     space: { smoothing: [0.05, 0.1, 0.2] },
@@ -57,7 +57,7 @@ export default defineExperiment({
   tuning: {
     metric: "validationNll",
     goal: "minimize",
-    budget: { full: 9, quick: 2 },
+    budget: { full: 12, quick: 2 },
     seeds: { full: 2, quick: 1 },
   },
   claims: [],
