@@ -18,7 +18,7 @@ const WEIGHT_DECAY = 1e-3;
 export default defineExperiment({
   settings: {
     full: { trainSize: 900, epochs: 150, every: 3 },
-    quick: { trainSize: 450, epochs: 120, every: 6 },
+    quick: { trainSize: 450, epochs: 100, every: 5 },
   },
   seeds: { full: 10, quick: 2 },
   arms: {
@@ -59,7 +59,7 @@ export default defineExperiment({
   tuning: {
     metric: "validationAccuracy",
     goal: "maximize",
-    budget: { full: 12, quick: 3 },
+    budget: { full: 12, quick: 2 },
     seeds: { full: 2, quick: 1 },
   },
   claims: [
