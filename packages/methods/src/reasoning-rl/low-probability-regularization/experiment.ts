@@ -92,14 +92,14 @@ const higherSuccess = (id: string, of: string, worse: Arm, margin: number, than:
   }) as const;
 
 export default defineExperiment({
-  settings: { full: { rollouts: 300 }, quick: { rollouts: 300 } },
+  settings: { full: { rollouts: 300 }, quick: { rollouts: 200 } },
   seeds: { full: 8, quick: 1 },
   arms: ARMS,
   run,
   tuning: {
     metric: "success",
     goal: "maximize",
-    budget: { full: 9, quick: 1 },
+    budget: { full: 9, quick: 4 },
     seeds: { full: 2, quick: 1 },
   },
   claims: [
