@@ -83,24 +83,26 @@ describe.runIf(chromiumPath)("in a browser", () => {
       expect(await excess()).toBeLessThanOrEqual(0);
     });
 
-    test.runIf(process.env.SCREENSHOTS)("screenshots are kept", async () => {
-      const folder = process.env.SCREENSHOTS!;
-      await mkdir(folder, { recursive: true });
-      for (const [device, width, height] of [
-        ["phone", 390, 844],
-        ["desktop", 1280, 900],
-      ] as const)
-        for (const colorScheme of ["light", "dark"] as const) {
-          const page = await visit("/", { viewport: { width, height }, colorScheme });
-          for (const path of READING_PAGES) {
-            await page.goto(path, { waitUntil: "networkidle" });
-            const name = path.replaceAll(/[^a-z]+/g, "-").replaceAll(/^-|-$/g, "") || "home";
-            await page.screenshot({
-              path: join(folder, `${name}-${device}-${colorScheme}.png`),
-              fullPage: true,
-            });
-          }
+    describe.runIf(process.env.SCREENSHOTS)("screenshots are kept", () => {
+      const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 900 } } as const;
+      test.each([
+        ["phone", "light"],
+        ["phone", "dark"],
+        ["desktop", "light"],
+        ["desktop", "dark"],
+      ] as const)("%s, %s", async (device, colorScheme) => {
+        const folder = process.env.SCREENSHOTS!;
+        await mkdir(folder, { recursive: true });
+        const page = await visit("/", { viewport: sizes[device], colorScheme });
+        for (const path of READING_PAGES) {
+          await page.goto(path, { waitUntil: "networkidle" });
+          const name = path.replaceAll(/[^a-z]+/g, "-").replaceAll(/^-|-$/g, "") || "home";
+          await page.screenshot({
+            path: join(folder, `${name}-${device}-${colorScheme}.png`),
+            fullPage: true,
+          });
         }
+      });
     });
   });
 
