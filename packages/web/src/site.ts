@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { type LeaderboardRow, leaderboard, type Results } from "@prior-art/lab";
 import { familyResults, reproductionFiles, roomResults } from "@prior-art/lab/node";
 import {
@@ -13,6 +12,7 @@ import {
   type TrendingWindow,
 } from "@prior-art/library";
 import { experiments, findRoom, rooms, tasks } from "@prior-art/methods";
+import { checkpointFile } from "@prior-art/toolkit/checkpoints";
 import type { AnyExperiment } from "@prior-art/toolkit/experiment";
 import { cached } from "./cached.ts";
 import { atomFeed, type FeedContent } from "./feeds.ts";
@@ -205,8 +205,9 @@ export class Site {
 
   /** A pretrained model that experiments share, when this machine has it. */
   async checkpoint(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    if (!/^[a-z0-9-]+\.safetensors$/.test(name)) return undefined;
-    return readFile(join(this.#dataFolder, "checkpoints", name)).catch(() => undefined);
+    const [, id] = /^([a-z0-9-]+)\.safetensors$/.exec(name) ?? [];
+    const file = id === undefined ? undefined : await checkpointFile(id);
+    return file && new Uint8Array(file);
   }
 
   /** A family's leaderboard; `undefined` while there is none. */

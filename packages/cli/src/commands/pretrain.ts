@@ -1,4 +1,7 @@
+import { fileURLToPath } from "node:url";
+import { writeAtomically } from "@prior-art/lab/node";
 import { rooms, tasks } from "@prior-art/methods";
+import { checkpointFile } from "@prior-art/toolkit/checkpoints";
 import type { PretrainedModel } from "@prior-art/toolkit/experiment";
 import type { Command } from "commander";
 import { columns, duration } from "../columns.ts";
@@ -11,6 +14,7 @@ export function register(program: Command): void {
     .command("pretrain")
     .argument("[name...]", "models; all that experiments share by default")
     .description("train the small models that experiments share, once")
+    .option("--save", "keep the models with the toolkit, so that others need not train them")
     .option("--json", "print one JSON document")
     .addOption(dataOption())
     .action(pretrain);
@@ -24,7 +28,10 @@ interface Pretrained {
   readonly stored: boolean;
 }
 
-async function pretrain(names: string[], options: { json?: boolean; data: string }): Promise<void> {
+async function pretrain(
+  names: string[],
+  options: { save?: boolean; json?: boolean; data: string },
+): Promise<void> {
   await requireWritable(options.data);
   const models = await sharedModels();
   const unknown = names.find((name) => !models.has(name));
@@ -39,7 +46,9 @@ async function pretrain(names: string[], options: { json?: boolean; data: string
     if (!stored) notice(`training ${name}`);
     const started = performance.now();
     await model.load();
-    done.push({ name, id: await model.id(), seconds: (performance.now() - started) / 1000, stored });
+    const id = await model.id();
+    if (options.save) await ship(id);
+    done.push({ name, id, seconds: (performance.now() - started) / 1000, stored });
   }
   if (options.json) {
     process.stdout.write(`${JSON.stringify(done, null, 1)}\n`);
@@ -47,6 +56,11 @@ async function pretrain(names: string[], options: { json?: boolean; data: string
   }
   const rows = done.map(({ name, id, seconds, stored }) => [name, id, stored ? "stored" : duration(seconds)]);
   process.stdout.write(columns(["model", "stored as", "training"], rows));
+}
+
+async function ship(id: string): Promise<void> {
+  const target = new URL(`../../../toolkit/checkpoints/${id}.safetensors`, import.meta.url);
+  await writeAtomically(fileURLToPath(target), (await checkpointFile(id))!);
 }
 
 /** The models that the experiments and shared tasks declare, by name. */

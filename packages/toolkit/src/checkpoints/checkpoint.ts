@@ -32,7 +32,10 @@ export interface Checkpoint<P> {
 }
 
 export interface CheckpointOptions {
-  /** Default: the data folder's `checkpoints` in Node; the site's files and the browser's cache in a page. */
+  /**
+   * Default: the data folder's `checkpoints` and the models that come with the package in Node; the browser's cache and the
+   * site's files in a page.
+   */
   readonly store?: CheckpointStore;
   /** Told of a stored file that cannot be read; it is made again. Default: a warning on the console. */
   readonly onCorrupted?: (id: string, reason: string) => void;
@@ -85,6 +88,9 @@ export function checkpoint<P>(
     },
   };
 }
+
+/** The stored file of a model by its id, as the default store has it. */
+export const checkpointFile = (id: string): Promise<Uint8Array | undefined> => defaultStore.read(id);
 
 const warn = (id: string, reason: string): void =>
   console.warn(`the stored model ${id} is corrupted (${reason}) and is trained again`);

@@ -4,6 +4,7 @@ export {
   type CheckpointRecipe,
   type CheckpointStore,
   checkpoint,
+  checkpointFile,
 } from "./checkpoint.ts";
 export {
   decodeSafetensors,

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { CheckpointStore } from "../checkpoint.ts";
 
 /** Files in a folder, made when the first one is written. */
@@ -30,6 +31,11 @@ export function folderStore(folder: () => string): CheckpointStore {
 }
 
 /** `checkpoints` in the data folder: PRIOR_ART_DATA, or `data` where the process was started. */
-export const defaultStore: CheckpointStore = folderStore(() =>
-  join(process.env.PRIOR_ART_DATA ?? "data", "checkpoints"),
-);
+const own = folderStore(() => join(process.env.PRIOR_ART_DATA ?? "data", "checkpoints"));
+/** Small models that come with the package, so that nobody need train them. */
+const shipped = folderStore(() => fileURLToPath(new URL("../../../checkpoints/", import.meta.url)));
+
+export const defaultStore: CheckpointStore = {
+  read: async (id) => (await own.read(id)) ?? (await shipped.read(id)),
+  write: own.write,
+};
