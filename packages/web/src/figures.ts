@@ -21,6 +21,19 @@ export interface CardContent {
   readonly figure: string | undefined;
 }
 
+export interface FigureSize {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Size that an SVG document says it has, in pixels, so that a page can keep the place free. */
+export function sizeOfFigure(svg: string): FigureSize | null {
+  const root = /^<svg[^>]*>/.exec(svg)?.[0] ?? "";
+  const number = (name: string) => Number(new RegExp(`\\s${name}="([\\d.]+)"`).exec(root)?.[1]);
+  const [width, height] = [number("width"), number("height")];
+  return width > 0 && height > 0 ? { width, height } : null;
+}
+
 export function figuresIn(dataFolder: string): Figures {
   const folder = join(dataFolder, "figures");
   const running = new Map<string, Promise<Uint8Array>>();

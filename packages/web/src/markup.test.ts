@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { bibtexEntry } from "./bibtex.ts";
 import { atomFeed } from "./feeds.ts";
+import { sizeOfFigure } from "./figures.ts";
 import { highlightCode, textWithFormulas } from "./markup.ts";
 
 const paper: Paper = {
@@ -90,4 +91,14 @@ test("a feed escapes every text", () => {
   // Texts are HTML in CDATA sections: what a reader of the feed makes of them.
   expect(xml).not.toContain("<script>");
   expect(xml).toContain("Of &#60;b&#62;bold&#60;/b&#62; &#38; 50%");
+});
+
+test("a figure's size is read from its root element alone", () => {
+  expect(
+    sizeOfFigure('<svg xmlns="x" width="672" height="402.5"><rect width="1" height="2"/></svg>'),
+  ).toEqual({
+    width: 672,
+    height: 402.5,
+  });
+  expect(sizeOfFigure('<svg viewBox="0 0 1 1"><rect width="1" height="2"/></svg>')).toBeNull();
 });

@@ -6,6 +6,7 @@ import type { Room } from "@prior-art/methods";
 import { roomFolder } from "@prior-art/methods/places";
 import { mean } from "@prior-art/toolkit/stats";
 import { bibtexEntry } from "./bibtex.ts";
+import type { FigureSize } from "./figures.ts";
 import { highlightCode, textWithFormulas } from "./markup.ts";
 
 /** A claim of the paper with the tests that speak to it. */
@@ -39,6 +40,8 @@ export interface PaperPage {
     readonly seconds: number;
     readonly seeds: number;
     readonly machine: string;
+    /** `null` when the figure cannot be drawn. */
+    readonly figure: FigureSize | null;
     readonly measured: MeasuredTable;
   } | null;
   readonly notes: readonly string[];
@@ -51,6 +54,7 @@ export async function paperPage(
   paper: Paper,
   room: Room | undefined,
   results: Results | undefined,
+  figure: FigureSize | null,
 ): Promise<PaperPage> {
   const { notes } = room?.paper ?? {};
   return {
@@ -70,6 +74,7 @@ export async function paperPage(
           seconds: results.seconds,
           seeds: results.seeds.length,
           machine: `${results.environment.machine.cpu}, ${results.environment.machine.cores} cores`,
+          figure,
           measured: measuredTable(results),
         }
       : null,

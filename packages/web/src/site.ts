@@ -16,7 +16,7 @@ import { checkpointFile } from "@prior-art/toolkit/checkpoints";
 import type { AnyExperiment } from "@prior-art/toolkit/experiment";
 import { cached } from "./cached.ts";
 import { atomFeed, type FeedContent } from "./feeds.ts";
-import { figuresIn } from "./figures.ts";
+import { type FigureSize, figuresIn, sizeOfFigure } from "./figures.ts";
 import { type PaperPage, paperPage } from "./papers.ts";
 import { type RunSetup, runSetup } from "./runSetup.ts";
 import { type PaperSummary, summaryOf } from "./summary.ts";
@@ -52,6 +52,7 @@ export interface Leaderboard {
   readonly seeds: number;
   readonly finishedAt: string;
   readonly machine: string;
+  readonly figure: FigureSize | null;
 }
 
 /** Seconds for which pages may show what was true before. */
@@ -86,7 +87,13 @@ export class Site {
     this.#familyResults = cached(FRESH, (family) => familyResults(family, dataFolder, log));
     this.#page = cached(FRESH, async (id) => {
       const paper = await library.paper(id);
-      return paper && paperPage(paper, findRoom(paper.id), await this.#results(paper.id));
+      if (!paper) return undefined;
+      const results = await this.#results(paper.id);
+      const figure = await this.figure(paper.id).catch((error: Error) => {
+        log(`the figure of ${paper.id} cannot be drawn: ${error.message}`);
+        return undefined;
+      });
+      return paperPage(paper, findRoom(paper.id), results, figure ? sizeOfFigure(figure) : null);
     });
     this.#similar = cached(60, async (id) => (await library.similar(id, 6)).map(summaryOf));
     this.#trending = cached(5, async (key) => {
@@ -218,6 +225,7 @@ export class Site {
     const { default: experiment } = await load();
     const { metric, goal } = experiment.leaderboard!;
     const { cpu, cores } = results.environment.machine;
+    const figure = await this.comparisonFigure(family);
     return {
       family,
       metric,
@@ -226,6 +234,7 @@ export class Site {
       seeds: results.seeds.length,
       finishedAt: results.finishedAt,
       machine: `${cpu}, ${cores} cores`,
+      figure: figure ? sizeOfFigure(figure) : null,
     };
   }
 
