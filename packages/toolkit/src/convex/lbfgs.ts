@@ -58,7 +58,7 @@ export function lbfgs(
       // Near the optimum the decrease drowns in the rounding of the values.
       if (!(found.value <= value + 1e-4 * size * slope + 4 * Number.EPSILON * Math.abs(value))) high = size;
       else {
-        accepted = { x: candidate, ...found };
+        accepted = { ...found, x: candidate };
         if (dot(found.gradient, direction) >= 0.9 * slope) break;
         low = size;
       }
