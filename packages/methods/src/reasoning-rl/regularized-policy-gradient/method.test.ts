@@ -2,6 +2,7 @@ import {
   data,
   grad,
   item,
+  log,
   logSoftmax,
   mul,
   random,
@@ -15,7 +16,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { auditGradients, DIVERGENCES, PENALTY_NAMES } from "./audit.ts";
 import { playBandit } from "./bandit.ts";
-import { clippedRatio, type Divergence, exactObjective, rpg, rpgLoss, rpgWeight } from "./method.ts";
+import { type Divergence, exactObjective, rpg, rpgLoss, rpgWeight, withinRange } from "./method.ts";
 
 const numbers = async (t: Tensor): Promise<number[]> => [...(await data(t))];
 const close = (values: readonly number[], digits = 6) => values.map((v) => expect.closeTo(v, digits));
@@ -167,18 +168,26 @@ describe("clipping", () => {
   const ratios = double(0.5, 1, 2, 9, 0.5, 1, 2, 9);
   const advantages = double(1, 1, 1, 1, -1, -1, -1, -1);
 
-  test("by hand, on both sides and on the harmful one", async () => {
-    expect(await numbers(clippedRatio(ratios, advantages, {}))).toEqual(
-      close([0.8, 1, 1.28, 1.28, 0.8, 1, 1.28, 1.28]),
-    );
-    expect(await numbers(clippedRatio(ratios, advantages, { low: 0.1, high: 0.3, dual: 3 }))).toEqual(
-      close([0.5, 1, 1.3, 1.3, 0.9, 1, 2, 3]),
-    );
+  test("the RPG style leaves a gradient inside the range only, whose harmful side depends on the advantage", async () => {
+    const kept = await numbers(withinRange(ratios, advantages, { low: 0.2, high: 0.28, dual: 3 }));
+    expect(kept.map(Boolean)).toEqual([true, true, false, false, false, true, true, false]);
+    const tokens = {
+      logProbabilities: log(ratios),
+      oldLogProbabilities: double(0, 0, 0, 0, 0, 0, 0, 0),
+      advantages,
+    };
+    const range = { low: 0.2, high: 0.28, dual: 3 };
+    const weights = await numbers(rpgWeight(tokens, { divergence: "urkl", beta: 0.1, clip: range }));
+    const free = await numbers(rpgWeight(tokens, { divergence: "urkl", beta: 0.1 }));
+    expect(weights).toEqual(close(free.map((x, i) => (kept[i] ? x : 0))));
   });
 
-  test("touches the reward's part of the weight only", async () => {
+  test("hard limits the ratio in the reward's part and in the divergence's", async () => {
     const clipped = await numbers(rpgWeight(known, { divergence: "urkl", beta: 0.1, clip: {} }));
-    expect(clipped).toEqual(close([1.28 - 0.1 * 1.6 * Math.log(1.6), -0.1 * 0.4 * Math.log(0.4)]));
+    expect(clipped).toEqual(close([1.28 - 0.1 * 1.28 * Math.log(1.28), -0.1 * 0.8 * Math.log(0.8)]));
+    const frozen = { ...known, referenceLogProbabilities: logs(0.25, 0.75) };
+    const apart = await numbers(rpgWeight(frozen, { divergence: "urkl", beta: 0.1, clip: {} }));
+    expect(apart[0]).toBeCloseTo(1.28 - 0.1 * 1.28 * Math.log((1.28 * 0.5) / 0.25), 6);
   });
 });
 

@@ -3,9 +3,13 @@ import {
   clip,
   exp,
   expm1,
+  greater,
   greaterEqual,
-  maximum,
-  minimum,
+  less,
+  lessEqual,
+  log,
+  logicalAnd,
+  logicalOr,
   mul,
   neg,
   onesLike,
@@ -32,16 +36,17 @@ export type Divergence = "fkl" | "rkl" | "ufkl" | "urkl";
 /** `"differentiable"`: the gradient comes from the loss itself; `"reinforce"`: a stopped weight times `log π`. */
 export type Style = "differentiable" | "reinforce";
 
-/** How ratios are truncated in the reward's part of a REINFORCE-style weight; the KL's part stays as it is. */
+/**
+ * What happens to REINFORCE-style weights at ratios far from 1, as in the authors' code: without `dual` ratios are limited to
+ * `[1 − low, 1 + high]` wherever they enter the weight (hard clip); with it (RPG-style clip) a token beyond the range gets no
+ * gradient at all: at an advantage above 0 from `1 + high` on, at others below `1 − low` and from `dual` on.
+ */
 export interface RatioClip {
   /** ε below 1, 0.2 by default. */
   readonly low?: number;
   /** ε above 1, 0.28 by default. */
   readonly high?: number;
-  /**
-   * Without it ratios lie in `[1 − low, 1 + high]`. With it (3 in the paper) only the harmful side is cut: a ratio is at
-   * most `1 + high` where the advantage is not negative, and from `1 − low` to `dual` where it is.
-   */
+  /** c, 3 in the authors' code. */
   readonly dual?: number;
 }
 
@@ -68,16 +73,17 @@ export interface RpgTokens {
   readonly advantages: Tensor;
 }
 
-/** The ratio in effect for each advantage. */
-export function clippedRatio(
+/** Which tokens the RPG-style clip leaves their gradient, as bool. */
+export function withinRange(
   ratio: Tensor,
   advantages: Tensor,
-  { low = 0.2, high = 0.28, dual }: RatioClip,
+  { low = 0.2, high = 0.28, dual = 3 }: RatioClip,
 ): Tensor {
-  if (dual === undefined) return clip(ratio, 1 - low, 1 + high);
-  const whenPositive = minimum(ratio, 1 + high);
-  const whenNegative = minimum(maximum(ratio, 1 - low), dual);
-  return where(greaterEqual(advantages, 0), whenPositive, whenNegative);
+  const otherwise = logicalAnd(greaterEqual(ratio, 1 - low), less(ratio, dual));
+  return logicalOr(
+    logicalAnd(greater(advantages, 0), less(ratio, 1 + high)),
+    logicalAnd(lessEqual(advantages, 0), otherwise),
+  );
 }
 
 interface Ratios {
@@ -109,17 +115,25 @@ const unnormalized = (divergence: Divergence): boolean => divergence === "ufkl" 
  */
 export function rpgWeight(tokens: RpgTokens, options: RpgOptions): Tensor {
   const { divergence, beta = 1e-4, clip: range, mass = 1 } = options;
-  const { w, logRatio, rho } = ratios(tokens);
   const { advantages } = tokens;
-  const rewarded = mul(range ? clippedRatio(w, advantages, range) : w, advantages);
+  const free = ratios(tokens);
+  const { rho } = free;
+  const { w, logRatio } = range && range.dual === undefined ? hardClipped(free, range) : free;
   const pull = {
     fkl: () => mul(beta, rho),
     rkl: () => neg(mul(w, mul(beta, add(logRatio, 1)))),
     ufkl: () => neg(mul(beta, sub(w, rho))),
     urkl: () => neg(mul(w, mul(beta, logRatio))),
   }[divergence]();
-  const weight = add(rewarded, pull);
+  const whole = add(mul(w, advantages), pull);
+  const weight = range?.dual === undefined ? whole : where(withinRange(w, advantages, range), whole, 0);
   return stopGradient(unnormalized(divergence) ? mul(mass, weight) : weight);
+}
+
+/** Ratios with w limited to the range, in the logarithm too. */
+function hardClipped({ w, logRatio, rho }: Ratios, { low = 0.2, high = 0.28 }: RatioClip): Ratios {
+  const limited = clip(w, 1 - low, 1 + high);
+  return { w: limited, logRatio: add(logRatio, sub(log(limited), log(w))), rho };
 }
 
 /**
