@@ -248,6 +248,17 @@ test("doctor finds the engine working and the data folder writable", async () =>
   expect((await priorArt("doctor", "--data", "/dev/null/data")).status).toBe(1);
 });
 
+test("a backup moves a library to another folder, and a full one is not overwritten by accident", async () => {
+  await priorArt("search", "anything");
+  const file = join(dataFolder, "library.backup");
+  const saved = await priorArt("backup", file);
+  expect(saved).toMatchObject({ status: 0, stdout: expect.stringMatching(/^192 papers, 0 votes/) });
+  expectUsageError(await priorArt("restore", file), /already has rows .*--replace/);
+  const moved = await priorArt("restore", file, "--data", join(dataFolder, "other"));
+  expect(moved).toMatchObject({ status: 0, stdout: "192 papers, 0 votes, 0 subscriptions restored\n" });
+  expectUsageError(await priorArt("restore", `${file}.missing`, "--replace"), /There is no file/);
+});
+
 describe("serve", () => {
   let site: ChildProcess;
   let base: string;

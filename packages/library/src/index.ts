@@ -1,3 +1,4 @@
+export { InvalidBackupError, type RestoreOptions, type RowCounts } from "./backup/backup.ts";
 export type { BuiltInPaper, CollectionChanges } from "./collection/builtIn.ts";
 export { type Claim, InvalidPaperError, type Paper, VERDICTS, type Verdict } from "./collection/paper.ts";
 export type { PaperFilter, PaperPage } from "./collection/readPapers.ts";

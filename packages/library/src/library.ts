@@ -1,3 +1,4 @@
+import { backup, type RestoreOptions, type RowCounts, restore } from "./backup/backup.ts";
 import { type BuiltInPaper, type CollectionChanges, syncCollection } from "./collection/builtIn.ts";
 import type { Paper } from "./collection/paper.ts";
 import {
@@ -79,6 +80,16 @@ export class Library {
 
   trending(request?: TrendingRequest): Promise<TrendingPaper[]> {
     return trending(this.database, request);
+  }
+
+  /** See {@link backup}. */
+  backup(file: string): Promise<RowCounts> {
+    return backup(this.database, file);
+  }
+
+  /** See {@link restore}. */
+  restore(file: string, options?: RestoreOptions): Promise<RowCounts> {
+    return restore(this.database, file, options);
   }
 
   close(): Promise<void> {

@@ -33,16 +33,7 @@ export async function withLibrary<Result>(
   { data, databaseUrl }: LibraryLocation,
   use: (library: Library) => Promise<Result>,
 ): Promise<Result> {
-  if (databaseUrl === undefined) await requireWritable(data);
-  const library = await openLibrary({
-    dataDir: data,
-    databaseUrl,
-    secret: process.env.PRIOR_ART_SECRET || undefined,
-    embedder: process.env.PRIOR_ART_EMBEDDER || undefined,
-  }).catch((error: Error) => {
-    if (error.name === "FolderInUseError") throw new UsageError(error.message);
-    throw error;
-  });
+  const library = await openAt({ data, ...(databaseUrl === undefined ? {} : { databaseUrl }) });
   try {
     const { papers } = await library.papers({}, { limit: 1 });
     if (papers.length === 0) notice(`preparing ${rooms.length} papers for search, this once`);
@@ -51,6 +42,24 @@ export async function withLibrary<Result>(
   } finally {
     await library.close();
   }
+}
+
+/**
+ * Opens the library as it is.
+ *
+ * @throws UsageError when the folder cannot be used
+ */
+export async function openAt({ data, databaseUrl }: LibraryLocation): Promise<Library> {
+  if (databaseUrl === undefined) await requireWritable(data);
+  return openLibrary({
+    dataDir: data,
+    databaseUrl,
+    secret: process.env.PRIOR_ART_SECRET || undefined,
+    embedder: process.env.PRIOR_ART_EMBEDDER || undefined,
+  }).catch((error: Error) => {
+    if (error.name === "FolderInUseError") throw new UsageError(error.message);
+    throw error;
+  });
 }
 
 /** The papers of all rooms with their newest results. */
