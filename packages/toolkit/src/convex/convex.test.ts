@@ -116,7 +116,7 @@ describe("proximal operators", () => {
               s.map((v) => Math.max(0, v - 0.7)),
             ),
           ),
-        ).toBeLessThan(1e-9);
+        ).toBeLessThan(1e-8);
       }),
     );
   });
