@@ -174,7 +174,7 @@ export default defineExperiment({
           Plot.ruleY([base], { strokeDasharray: "4 3" }),
           Plot.line(curves, { x: "proxy", y: "truth", stroke: "series", marker: true }),
           Plot.dot(points, { x: "proxy", y: "truth", r: 5, fill: "black" }),
-          Plot.text(points, { x: "proxy", y: "truth", text: "name", dy: -12 }),
+          Plot.text(points, { x: "proxy", y: "truth", text: "name", dy: -12, textAnchor: "end" }),
         ],
       },
     };
