@@ -59,7 +59,7 @@ const lossOf = (kind: AdditionOptions["loss"], logits: Tensor, labels: Tensor): 
     : softmaxCrossEntropy(logits, labels, kind === "softmax64" ? "float64" : "float32");
 
 const collapsedShare = (kind: AdditionOptions["loss"], logits: Tensor, labels: Tensor): Tensor => {
-  const seen = kind === "softmax64" ? cast(logits, "float64") : logits;
+  const seen = kind === "softmax32" ? logits : cast(logits, "float64");
   return mean(cast(isCollapsed(seen, labels, kind === "stableMax" ? "stableMax" : "softmax"), "float32"));
 };
 

@@ -75,7 +75,7 @@ async function* run({ arm, seed, settings, hyperparameters }: Unit): AsyncGenera
 
 export default defineExperiment({
   settings: {
-    full: { modulus: 31, steps: 6000, shortSteps: 1500, every: 50 },
+    full: { modulus: 31, steps: 6000, shortSteps: 1000, every: 50 },
     quick: { modulus: 31, steps: 500, shortSteps: 300, every: 50 },
   } as Readonly<Record<"full" | "quick", Settings>>,
   seeds: { full: 6, quick: 1 },
@@ -84,13 +84,13 @@ export default defineExperiment({
     softmax64: { label: "Softmax (float64)" },
     stableMax: { label: "StableMax" },
     orthogonal: { label: "⊥Grad, Softmax" },
-    decay: { label: "Weight decay", space: { weightDecay: [0.1, 0.3, 1, 3] } },
+    decay: { label: "Weight decay", space: { weightDecay: [0.3, 1, 3, 5, 10] } },
   },
   run,
   tuning: {
     metric: "generalizationStep",
     goal: "minimize",
-    budget: { full: 4, quick: 2 },
+    budget: { full: 5, quick: 2 },
     seeds: { full: 2, quick: 1 },
   },
   claims: [
