@@ -1,31 +1,9 @@
 import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
-import { grpo, reinforce } from "@prior-art/toolkit/lm";
 import { mean } from "@prior-art/toolkit/stats";
-import { beginner, reinforceSorting, scorePolicy } from "../sortingWorld.ts";
+import { beginner } from "../sortingWorld.ts";
 import { auditGradients, PENALTY_NAMES } from "./audit.ts";
 import { BANDIT, type BanditArm, playBandit, RPG_METHODS } from "./bandit.ts";
-import { rpg } from "./method.ts";
-
-const RATES = [3e-4, 1e-3, 3e-3];
-
-/** Objectives for the transformer, tuned alike. */
-const SORTING = {
-  sortingRpg: { label: "RPG, clipped", space: { learningRate: RATES, beta: [1e-4, 0.01] } },
-  sortingGrpo: { label: "GRPO", space: { learningRate: RATES, beta: [0, 0.04] } },
-  sortingDapo: { label: "DAPO", space: { learningRate: [1e-4, 3e-4, 6e-4, 1e-3, 2e-3, 3e-3] } },
-  sortingReinforce: { label: "REINFORCE++", space: { learningRate: RATES, beta: [0, 0.01] } },
-} as const;
-type SortingArm = keyof typeof SORTING;
-
-const objectiveOf = (arm: SortingArm, beta: number) =>
-  ({
-    sortingRpg: () =>
-      rpg({ divergence: "urkl", style: "reinforce", beta, clip: { low: 0.2, high: 0.28, dual: 3 } }),
-    sortingGrpo: () => grpo({ klCoefficient: beta }),
-    // DAPO: no KL, the wider upper clip, the mean over all tokens.
-    sortingDapo: () => grpo({ klCoefficient: 0, clip: { low: 0.2, high: 0.28 }, aggregation: "token" }),
-    sortingReinforce: () => reinforce({ klCoefficient: beta, baseline: "mean" }),
-  })[arm]();
+import { learnToSort, SORTING, type SortingArm } from "./sorting.ts";
 
 type Arm = BanditArm | SortingArm | "audit";
 
@@ -91,20 +69,16 @@ async function* run({
     const { objective, regret, curve } = result;
     return { ...NOTHING, score: objective, objective, regret, objectiveCurve: curve };
   }
-  let weights = await beginner.load();
-  const objective = objectiveOf(arm, beta);
-  for await (const { round, params, passRate } of reinforceSorting({
-    objective,
+  const training = learnToSort(arm, {
     learningRate,
+    beta,
     rounds: settings.sortingRounds,
-    epochs: 4,
     seed,
-  })) {
-    weights = params;
-    if (round % 10 === 0) yield { step: round, of: settings.sortingRounds, metrics: { passRate } };
-  }
-  const stream = phase === "tune" ? "validation" : "test";
-  const { passRate, entropy } = await scorePolicy(weights, { prompts: 500, seed, stream });
+    stream: phase === "tune" ? "validation" : "test",
+  });
+  let turn = await training.next();
+  for (; !turn.done; turn = await training.next()) yield turn.value;
+  const { passRate, entropy } = turn.value;
   return { ...NOTHING, score: passRate, passRate, entropy };
 }
 
