@@ -79,6 +79,16 @@ export type ArmContext<Arms, Settings> = {
   };
 }[keyof Arms & string];
 
+/** What a `run` that stands apart from its experiment gets: the same, with hyperparameters that it must tell apart itself. */
+export interface RunContext<Arm extends string, Settings, Hyperparameters = unknown> {
+  readonly arm: Arm;
+  readonly seed: number;
+  readonly phase: "tune" | "test";
+  readonly settings: Settings;
+  readonly hyperparameters: Hyperparameters;
+  readonly signal: AbortSignal;
+}
+
 export interface Experiment<Arms extends Readonly<Record<string, ArmSpec>>, Settings, M extends Metrics> {
   /** Settings of the reproduction that counts and of the quick look. */
   readonly settings: Readonly<Record<Mode, Settings>>;

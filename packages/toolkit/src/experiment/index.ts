@@ -16,6 +16,7 @@ export type {
   MetricValue,
   PretrainedModel,
   Progress,
+  RunContext,
   SearchSpace,
   Tuning,
 } from "./experiment.ts";
