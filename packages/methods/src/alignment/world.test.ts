@@ -45,9 +45,9 @@ test("words become texts: the start, the letters, the end, and a mask of what co
 });
 
 test("a model that has read a language talks like it: reward as computed exactly, no KL to itself", async () => {
-  const params = await readLanguage(rows, 1_000_000, 250);
+  const params = await readLanguage(rows, 1_000_000, 120);
   const meter = policyMeter(params, wordPolicy, countReward);
-  const { reward, kl } = await meter.measure(params, 3, 4000);
+  const { reward, kl } = await meter.measure(params, 3, 3000);
   await meter.release();
   const process = wordProcess(countReward);
   expect(Math.abs(reward - expectedReward(process, chainPolicy(process, rows)))).toBeLessThan(0.05);
