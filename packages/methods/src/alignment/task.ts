@@ -1,4 +1,9 @@
-import { DivergedError, defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import {
+  DivergedError,
+  defineExperiment,
+  type Progress,
+  type RunContext,
+} from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { baselines } from "./baselines.ts";
 import { contenders } from "./contenders.generated.ts";
@@ -26,12 +31,7 @@ async function* run({
   seed,
   settings,
   hyperparameters,
-}: {
-  readonly arm: string;
-  readonly seed: number;
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<string, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const task = await alignmentTask({ pairs: settings.pairs, steps: settings.steps, seed });
   yield { step: 0, of: 1 };
   const policy = await entries[arm]!.align(task, hyperparameters as Readonly<Record<string, number>>);

@@ -1,4 +1,4 @@
-import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { contenders } from "./contenders.generated.ts";
 import { exactGradientDescent } from "./exactGradient.ts";
 import type { BilevelProblem, Contender, Hyperparameters } from "./family.ts";
@@ -58,12 +58,7 @@ async function* run({
   seed,
   settings: { maxWork },
   hyperparameters,
-}: {
-  readonly arm: string;
-  readonly seed: number;
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<string, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const solve = solvers[arm]!.solver(hyperparameters as Hyperparameters);
   const ratio = (problem: BilevelProblem): number => {
     const start = new Float64Array(problem.lower.length);

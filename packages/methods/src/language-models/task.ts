@@ -1,4 +1,9 @@
-import { DivergedError, defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import {
+  DivergedError,
+  defineExperiment,
+  type Progress,
+  type RunContext,
+} from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { baselines } from "./baselines.ts";
 import { contenders } from "./contenders.generated.ts";
@@ -27,13 +32,7 @@ async function* run({
   phase,
   settings,
   hyperparameters,
-}: {
-  readonly arm: string;
-  readonly seed: number;
-  readonly phase: "tune" | "test";
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<string, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const base = await pretrained.load();
   yield { step: 0, of: 1 };
   const weights = await entries[arm]!.fineTune(

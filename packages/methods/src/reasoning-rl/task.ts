@@ -1,4 +1,4 @@
-import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { grpo, reinforce } from "@prior-art/toolkit/lm";
 import { mean } from "@prior-art/toolkit/stats";
 import { contenders } from "./contenders.generated.ts";
@@ -48,13 +48,7 @@ async function* run({
   phase,
   settings,
   hyperparameters,
-}: {
-  readonly arm: string;
-  readonly seed: number;
-  readonly phase: "tune" | "test";
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<string, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const { learningRate = 1e-3, ...rest } = hyperparameters as Readonly<Record<string, number>>;
   const curve: number[] = [];
   let weights = await beginner.load();

@@ -13,7 +13,12 @@ import {
   selectVariables,
   solveLeastSquares,
 } from "@prior-art/toolkit/convex";
-import { DivergedError, defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import {
+  DivergedError,
+  defineExperiment,
+  type Progress,
+  type RunContext,
+} from "@prior-art/toolkit/experiment";
 import { difference, dot } from "@prior-art/toolkit/linalg";
 import { contenders } from "./contenders.generated.ts";
 import type { Contender, Fit, Hyperparameters, RegressionData } from "./family.ts";
@@ -140,12 +145,7 @@ async function* run({
   seed,
   settings,
   hyperparameters,
-}: {
-  readonly arm: string;
-  readonly seed: number;
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<string, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const { strengths, ...size } = settings;
   const data = simulateGroups({ ...size, activeGroups: 0.05, activeVariables: 0.5 }, seed);
   const penalty = penaltyOf(data);

@@ -1,4 +1,9 @@
-import { defineExperiment, type Progress, type StatisticClaim } from "@prior-art/toolkit/experiment";
+import {
+  defineExperiment,
+  type Progress,
+  type RunContext,
+  type StatisticClaim,
+} from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { countReward, lengthReward } from "../chainLanguage.ts";
 import { type Curve, type ExactResult, exactRealignment, LAMBDAS } from "./exact.ts";
@@ -45,11 +50,7 @@ async function* run({
   arm,
   seed,
   settings,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: LearnedSettings;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, LearnedSettings>): AsyncGenerator<Progress, Metrics, void> {
   if (arm === "learned") {
     if (settings.rounds === 0) return NOTHING;
     const training = learnedRealignment(seed, settings);

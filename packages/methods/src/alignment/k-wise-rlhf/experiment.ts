@@ -1,4 +1,4 @@
-import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { logLogSlope, mean } from "@prior-art/toolkit/stats";
 import { ALTERNATIVES, convergence, DIMENSIONS, efficiency, partialCoverage, SIZES } from "./studies.ts";
 
@@ -42,11 +42,7 @@ async function* run({
   arm,
   seed,
   settings,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: Settings;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   yield { step: 0, of: 1 };
   if (arm === "convergence") return { ...NOTHING, ...convergence(seed, settings.convergence) };
   if (arm === "coverage") return { ...NOTHING, ...partialCoverage(seed, settings.coverage) };

@@ -1,4 +1,9 @@
-import { type ComparisonClaim, defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import {
+  type ComparisonClaim,
+  defineExperiment,
+  type Progress,
+  type RunContext,
+} from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import type { BilevelProblem, HyperparameterSolver, SearchResult } from "../family.ts";
 import { exactOuter, exactSolution, exactValueAndGradient, leastOuter, solveInner } from "../innerSolver.ts";
@@ -65,12 +70,7 @@ async function* run({
   seed,
   settings: { digits, maxWork, ridgeWork },
   hyperparameters,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const solver = solverOf(arm, hyperparameters as Readonly<Record<string, number>>);
   const search = (problem: BilevelProblem, work: number): SearchResult =>
     solver(problem, { start: new Float64Array(problem.lower.length), maxWork: work, seed });

@@ -5,7 +5,7 @@ import {
   digitQuality,
   type Guidance,
 } from "@prior-art/toolkit/diffusion";
-import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { drawDigits, rescaledGuidance, type SamplerName } from "./drawing.ts";
 import { adaptiveProjectedGuidance, parallelGuidance } from "./method.ts";
@@ -64,13 +64,7 @@ async function* run({
   phase,
   settings,
   hyperparameters,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly phase: "tune" | "test";
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const [method, sampler] = arm.split("-") as [Method, SamplerName];
   const make = (w: Tensor): Guidance<unknown> =>
     GUIDANCE[method](w, hyperparameters as Hyperparameters) as Guidance<unknown>;

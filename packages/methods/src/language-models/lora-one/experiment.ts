@@ -1,4 +1,9 @@
-import { defineExperiment, type Progress, type StatisticClaim } from "@prior-art/toolkit/experiment";
+import {
+  defineExperiment,
+  type Progress,
+  type RunContext,
+  type StatisticClaim,
+} from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { pretrained } from "../shiftedTexts.ts";
 import { ADAPTERS, type AdapterArm, type AdapterHyperparameters, fineTunedLoss } from "./fineTuning.ts";
@@ -61,13 +66,7 @@ async function* run({
   phase,
   settings,
   hyperparameters,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly phase: "tune" | "test";
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   yield { step: 0, of: 1 };
   if (arm === "alignment") return { ...NOTHING, ...alignment(seed) };
   if (isLinear(arm)) {

@@ -1,5 +1,11 @@
 import { random, scalar } from "@prior-art/tensor";
-import { type ArmSpec, DivergedError, defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import {
+  type ArmSpec,
+  DivergedError,
+  defineExperiment,
+  type Progress,
+  type RunContext,
+} from "@prior-art/toolkit/experiment";
 import {
   behaviourCloning,
   normalizedScore,
@@ -86,13 +92,7 @@ async function* run({
   phase,
   settings,
   hyperparameters,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly phase: "tune" | "test";
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const [method, quality] = arm.split("-") as [Method, Quality];
   const chosen = hyperparameters as Hyperparameters;
   const agent = agentOf(method, settings, chosen);

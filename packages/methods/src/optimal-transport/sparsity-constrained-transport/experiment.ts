@@ -1,4 +1,9 @@
-import { defineExperiment, type Progress, type StatisticClaim } from "@prior-art/toolkit/experiment";
+import {
+  defineExperiment,
+  type Progress,
+  type RunContext,
+  type StatisticClaim,
+} from "@prior-art/toolkit/experiment";
 import { difference, dot, matrix, maxAbs } from "@prior-art/toolkit/linalg";
 import { randomStream } from "@prior-art/toolkit/stats";
 import {
@@ -70,11 +75,7 @@ async function* run({
   arm,
   seed,
   settings: { points, maxIterations },
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: Settings;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const problem = clouds(points, seed);
   const k = Math.min(points, CARDINALITIES[arm]);
   const exact = exactTransport(problem);

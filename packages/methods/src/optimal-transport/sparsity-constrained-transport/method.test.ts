@@ -151,3 +151,24 @@ describe("sparse transport", () => {
     expect(() => sparseTransport(problem, { k: 1, gamma: 0 })).toThrow("gamma");
   });
 });
+
+test("a column that could take either of two sources counts as a tie, and its plan misses their marginal", () => {
+  const symmetric: TransportProblem = {
+    cost: matrix(2, 1, Float64Array.of(0, 0)),
+    source: Float64Array.of(0.5, 0.5),
+    target: Float64Array.of(1),
+  };
+  const one = sparseTransport(symmetric, { k: 1, gamma: 1 });
+  expect(one.ties).toBe(1);
+  expect(one.marginalError).toBeGreaterThan(0.5);
+  const both = sparseTransport(symmetric, { k: 2, gamma: 1 });
+  expect(both.ties).toBe(0);
+  expect(both.marginalError).toBeLessThan(1e-6);
+  // Nothing ties where one source is clearly cheaper.
+  const apart = {
+    ...symmetric,
+    cost: matrix(2, 2, Float64Array.of(0, 1, 1, 0)),
+    target: Float64Array.of(0.5, 0.5),
+  };
+  expect(sparseTransport(apart, { k: 1, gamma: 0.1 }).ties).toBe(0);
+});

@@ -2,6 +2,7 @@ import {
   defineExperiment,
   type Progress,
   type Region,
+  type RunContext,
   type StatisticClaim,
 } from "@prior-art/toolkit/experiment";
 import { additiveFit, linearSlope } from "@prior-art/toolkit/stats";
@@ -156,11 +157,7 @@ async function* run({
   arm,
   seed,
   settings,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: Settings;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const task = await noisyDigits(seed, settings.trainSize);
   if (arm === "normalized") return yield* budgets(task, settings, seed);
   if (arm === "equivalence") return { ...NOTHING, gap: await sgdGap(task, seed) };

@@ -1,4 +1,4 @@
-import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { guidedAccuracy, referenceAccuracy, reinforceAccuracy } from "./starGraph.ts";
 import { compareOnTrees, ETAS, type TreeResult } from "./trees.ts";
@@ -47,12 +47,7 @@ async function* run({
   seed,
   settings,
   hyperparameters,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const { trees, treeRollouts, starRollouts } = settings;
   yield { step: 0, of: 1 };
   if (arm === "trees") return { ...NOTHING, ...compareOnTrees(seed, trees, treeRollouts) };

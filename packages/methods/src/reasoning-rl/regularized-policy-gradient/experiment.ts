@@ -1,4 +1,4 @@
-import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { beginner } from "../sortingWorld.ts";
 import { auditGradients, PENALTY_NAMES } from "./audit.ts";
@@ -50,13 +50,7 @@ async function* run({
   phase,
   settings,
   hyperparameters,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly phase: "tune" | "test";
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   if (arm === "audit") return { ...NOTHING, ...(await auditGradients(seed, settings.draws)) };
   const { learningRate, beta = 0 } = hyperparameters as {
     readonly learningRate: number;

@@ -1,4 +1,4 @@
-import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { grpo, type PolicyObjective, reinforce } from "@prior-art/toolkit/lm";
 import { mean } from "@prior-art/toolkit/stats";
 import { beginner, reinforceSorting, scorePolicy } from "../sortingWorld.ts";
@@ -56,13 +56,7 @@ async function* run({
   phase,
   settings,
   hyperparameters,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly phase: "tune" | "test";
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   yield { step: 0, of: settings.rounds };
   if (isTree(arm)) {
     const { loss, law } = TREES[arm];

@@ -1,4 +1,4 @@
-import { defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { garnet, policyEvaluation, softValueIteration } from "@prior-art/toolkit/mdp";
 import { linearSlope, mean, randomStream } from "@prior-art/toolkit/stats";
 import { largestDifference, stepOf, type TabularOptions, tabularPMD, truncatedFixedPoint } from "./method.ts";
@@ -60,11 +60,7 @@ async function* run({
   arm,
   seed,
   settings,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: Settings;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const { iterations, noisyIterations, averaged } = settings;
   const memory = MEMORIES[arm];
   const mdp = garnet({ states: 30, actions: ACTIONS, branching: 4, discount: 0.9, rewards: [-1, 1], seed });

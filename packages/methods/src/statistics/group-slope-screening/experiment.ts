@@ -1,5 +1,10 @@
 import { lambdaPath } from "@prior-art/toolkit/convex";
-import { defineExperiment, type Progress, type StatisticClaim } from "@prior-art/toolkit/experiment";
+import {
+  defineExperiment,
+  type Progress,
+  type RunContext,
+  type StatisticClaim,
+} from "@prior-art/toolkit/experiment";
 import { difference, norm } from "@prior-art/toolkit/linalg";
 import { quantile } from "@prior-art/toolkit/stats";
 import type { RegressionData } from "../family.ts";
@@ -77,11 +82,7 @@ async function* run({
   arm,
   seed,
   settings,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: Settings;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const data = await problemOf(arm, settings, seed);
   const { variables } = data.design;
   const start = modelOf(arm, true, data.groups.count).largestLambda(data);

@@ -1,4 +1,9 @@
-import { type ComparisonClaim, defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
+import {
+  type ComparisonClaim,
+  defineExperiment,
+  type Progress,
+  type RunContext,
+} from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { trainNetwork } from "../denoisingNetwork.ts";
 import type { Image, InverseProblem, Reconstructor } from "../family.ts";
@@ -76,12 +81,7 @@ async function* run({
   seed,
   settings,
   hyperparameters,
-}: {
-  readonly arm: Arm;
-  readonly seed: number;
-  readonly settings: Settings;
-  readonly hyperparameters: unknown;
-}): AsyncGenerator<Progress, Metrics, void> {
+}: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const { sigma, range } = hyperparameters as { readonly sigma: number; readonly range: number };
   const geometry = { size: settings.size, angles: 40, rays: Math.ceil(settings.size * Math.SQRT2) };
   const forward = radonTransform(geometry);
