@@ -3,6 +3,7 @@ import {
   addScaled,
   choleskyFactor,
   choleskySolve,
+  dot,
   type Matrix,
   matrix,
   norm,
@@ -61,13 +62,26 @@ export function gradientScale({ inner, parameters }: BilevelProblem, lambda: Flo
 /**
  * X(λ) to rounding, by Newton's method on the dense Hessian: what solvers are judged by, not what they are charged for.
  *
- * @throws Error when the gradient does not vanish in 100 steps.
+ * @throws Error when the gradient does not vanish.
  */
 export function exactSolution(
   problem: BilevelProblem,
   lambda: Float64Array,
-  start = new Float64Array(problem.parameters) as Float64Array,
+  start?: Float64Array,
 ): Float64Array {
+  const origin = new Float64Array(problem.parameters);
+  // A start from another λ may be where the Hessian says nothing; the origin is not.
+  const found = (start && newton(problem, lambda, start)) ?? newton(problem, lambda, origin);
+  if (!found) throw new Error("exactSolution: the gradient does not vanish");
+  return found;
+}
+
+/** `undefined` when the gradient does not vanish in 100 steps. */
+function newton(
+  problem: BilevelProblem,
+  lambda: Float64Array,
+  start: Float64Array,
+): Float64Array | undefined {
   const { inner } = problem;
   const stop = 1e-11 * (1 + gradientScale(problem, lambda));
   let x = start;
@@ -75,11 +89,15 @@ export function exactSolution(
   for (let step = 0; step < 100; step++) {
     if (norm(gradient) <= stop) return x;
     const direction = choleskySolve(choleskyFactor(denseHessian(problem, x, lambda)), gradient);
+    const slope = dot(gradient, direction);
     let size = 1;
     let next = addScaled(x.slice(), -size, direction);
     let found = inner.evaluate(next, lambda);
-    // Close to the minimum values no longer tell, but gradients do.
-    while (size > 1e-6 && found.value > value && norm(found.gradient) > norm(gradient)) {
+    const isProgress = (): boolean =>
+      found.value <= value - 1e-4 * size * slope ||
+      // Close to the minimum values no longer tell, but gradients do.
+      (found.value - value <= 1e-12 * Math.abs(value) && norm(found.gradient) < norm(gradient));
+    while (size > 1e-9 && !isProgress()) {
       size /= 2;
       next = addScaled(x.slice(), -size, direction);
       found = inner.evaluate(next, lambda);
@@ -89,7 +107,7 @@ export function exactSolution(
     x = next;
     ({ value, gradient } = found);
   }
-  throw new Error(`exactSolution: the gradient's norm is still ${norm(gradient)}`);
+  return undefined;
 }
 
 /** g(X(λ), λ), exactly. */
@@ -114,8 +132,15 @@ export function exactValueAndGradient(
   };
 }
 
-/** A local minimum of the outer objective, exactly, from the best of some starts: what solvers are measured against. */
+/**
+ * A local minimum of the outer objective within the problem's bounds, exactly, from the best of some starts: what solvers are
+ * measured against. The bounds are kept by a logistic change of variables.
+ */
 export function leastOuter(problem: BilevelProblem, starts: readonly Float64Array[]): number {
+  const { lower, upper } = problem;
+  const share = (u: number): number => 1 / (1 + Math.exp(-u));
+  const inside = (u: Float64Array): Float64Array =>
+    u.map((value, j) => lower[j]! + (upper[j]! - lower[j]!) * share(value));
   let x: Float64Array | undefined;
   const objective = (lambda: Float64Array) => {
     const found = exactValueAndGradient(problem, lambda, x);
@@ -124,9 +149,24 @@ export function leastOuter(problem: BilevelProblem, starts: readonly Float64Arra
   };
   const values = starts.map((lambda) => objective(lambda).value);
   const best = starts[values.indexOf(Math.min(...values))]!;
+  // A start on a bound moves a hair inside, where the change of variables still has a slope.
+  const start = best.map((value, j) => {
+    const within = Math.min(0.999, Math.max(0.001, (value - lower[j]!) / (upper[j]! - lower[j]!)));
+    return Math.log(within / (1 - within));
+  });
   // The value is off by the square of the gradient that is left.
   const tolerance = 1e-5 * Math.min(...values.map(Math.abs));
-  return lbfgs(objective, { start: best, tolerance, maxIterations: 20 }).value;
+  const { value } = lbfgs(
+    (u) => {
+      const found = objective(inside(u));
+      const gradient = found.gradient.map(
+        (g, j) => g * (upper[j]! - lower[j]!) * share(u[j]!) * (1 - share(u[j]!)),
+      );
+      return { value: found.value, gradient };
+    },
+    { start, tolerance, maxIterations: 30 },
+  );
+  return Math.min(value, ...values);
 }
 
 function denseHessian({ inner, parameters }: BilevelProblem, x: Float64Array, lambda: Float64Array): Matrix {

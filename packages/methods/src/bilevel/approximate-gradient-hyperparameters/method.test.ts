@@ -12,7 +12,14 @@ import {
 import { logLogSlope, randomStream } from "@prior-art/toolkit/stats";
 import { describe, expect, test } from "vitest";
 import type { BilevelProblem } from "../family.ts";
-import { countWork, exactOuter, exactValueAndGradient, gradientScale, solveInner } from "../innerSolver.ts";
+import {
+  countWork,
+  exactOuter,
+  exactValueAndGradient,
+  gradientScale,
+  leastOuter,
+  solveInner,
+} from "../innerSolver.ts";
 import {
   diabetesSplit,
   kernelRidgeProblem,
@@ -237,3 +244,21 @@ function problemValue(
 ): number {
   return history.find((step) => step.lambda === lambda)!.outer;
 }
+
+describe("the optimum that solvers are measured against", () => {
+  test("is that of a fine grid, and stays within the bounds", async () => {
+    const problem = logisticProblem(await tumourSplit(1_000_000));
+    const starts = [-4, 0, 4].map((value) => Float64Array.of(value));
+    const grid = Array.from({ length: 121 }, (_, i) => exactOuter(problem, Float64Array.of(-6 + i / 10)));
+    const free = leastOuter(problem, starts);
+    expect(free).toBeLessThanOrEqual(Math.min(...grid) + 1e-9);
+    expect(free).toBeGreaterThan(0.999 * Math.min(...grid));
+    const at = -6 + grid.indexOf(Math.min(...grid)) / 10;
+    // The valley lies below these bounds, so the best within them is at the lower one.
+    const bounded = { ...problem, lower: Float64Array.of(at + 1), upper: Float64Array.of(6) };
+    const least = leastOuter(bounded, [Float64Array.of(at + 2), Float64Array.of(5)]);
+    const edge = exactOuter(problem, Float64Array.of(at + 1));
+    expect(least).toBeGreaterThanOrEqual(edge - 1e-9);
+    expect(least).toBeLessThan(edge * 1.001);
+  });
+});
