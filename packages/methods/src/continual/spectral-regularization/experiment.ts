@@ -7,7 +7,8 @@ import {
 import { mean } from "@prior-art/toolkit/stats";
 import { type Arm, GRID, METHODS, type Metrics, run, type Settings } from "./streams.ts";
 
-const STRENGTHS = { strength: [1e-4, 1e-3, 1e-2, 1e-1] };
+/** What the tuned arms choose from: the coefficients of the sensitivity arms. */
+const STRENGTHS = { strength: GRID };
 
 const change = (id: string, arm: Arm, statement: string, pass: Region): StatisticClaim<Arm, Metrics> => ({
   kind: "statistic",
@@ -85,7 +86,10 @@ export default defineExperiment({
     none: { label: "No regularizer" },
     l2: { label: "L2", space: STRENGTHS },
     l2Init: { label: "L2 to the initial weights", space: STRENGTHS },
-    shrinkAndPerturb: { label: "Shrink and perturb", space: { strength: [1e-6, 1e-5, 1e-4, 1e-3] } },
+    shrinkAndPerturb: {
+      label: "Shrink and perturb",
+      space: { strength: GRID.map((strength) => strength / 10) },
+    },
     wasserstein: { label: "Wasserstein to the initial weights", space: STRENGTHS },
     spectral: { label: "Spectral", space: STRENGTHS },
     l2Grid: { label: "L2, all strengths" },
@@ -100,7 +104,7 @@ export default defineExperiment({
   tuning: {
     metric: "lateAccuracy",
     goal: "maximize",
-    budget: { full: 4, quick: 2 },
+    budget: { full: 9, quick: 2 },
     seeds: { full: 2, quick: 1 },
   },
   claims: [
