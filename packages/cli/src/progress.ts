@@ -34,7 +34,7 @@ export function progressView(jobs: readonly Job[], output: NodeJS.WriteStream): 
     const elapsed = (performance.now() - started) / 1000;
     const here = fraction - stored;
     // The first second goes into starting threads and says nothing about units.
-    return here <= 0 || elapsed < 1 ? "…" : duration(((1 - fraction) / here) * elapsed);
+    return here <= 0 || elapsed < 1 ? "…" : duration((Math.max(0, 1 - fraction) / here) * elapsed);
   };
   return {
     job(index) {

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Room } from "@prior-art/methods";
@@ -50,6 +51,20 @@ export function familyResults(
   );
 }
 
+/** What files held when they were read last: checking a large one takes longer than many requests may. */
+const read = new Map<string, { readonly stamp: string; readonly results: Results | undefined }>();
+
+/** The results in a file, which is only read again when it has changed. @throws CorruptedError */
+async function currentResults(path: string): Promise<Results | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  const stamp = found ? `${found.mtimeMs} ${found.size} ${found.ino}` : "none";
+  const known = read.get(path);
+  if (known?.stamp === stamp) return known.results;
+  const results = await readResults(path);
+  read.set(path, { stamp, results });
+  return results;
+}
+
 async function newestResults(
   paths: readonly string[],
   onCorrupted: (reason: string) => void,
@@ -57,7 +72,7 @@ async function newestResults(
   const found: Results[] = [];
   for (const path of paths) {
     try {
-      const results = await readResults(path);
+      const results = await currentResults(path);
       if (results) found.push(results);
     } catch (error) {
       if (!(error instanceof CorruptedError)) throw error;
