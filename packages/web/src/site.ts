@@ -153,6 +153,11 @@ export class Site {
     return this.library.search(request);
   }
 
+  /** A paper by its id, arXiv id or DOI, for what needs no page. */
+  find(reference: string): Promise<Paper | undefined> {
+    return this.library.paper(reference);
+  }
+
   /** What a paper's page shows; `undefined` when there is no such paper. Id, arXiv id and DOI all name one. */
   paper(reference: string): Promise<PaperPage | undefined> {
     return this.#page(reference);
@@ -196,12 +201,12 @@ export class Site {
 
   /** Preview of a link to a paper, a PNG of 1200 × 630; `undefined` when there is no such paper. */
   async card(id: string): Promise<Uint8Array | undefined> {
-    const page = await this.#page(id);
-    if (!page) return undefined;
-    const { title, authors, year, verdict } = page.paper;
+    const paper = await this.find(id);
+    if (!paper) return undefined;
+    const { title, authors, year, verdict } = paper;
     const names = authors.length > 2 ? `${authors[0]} et al.` : authors.join(", ");
     const subtitle = [names, year].filter(Boolean).join(", ");
-    return this.#figures.card({ title, subtitle, verdict, figure: await this.figure(page.paper.id) });
+    return this.#figures.card({ title, subtitle, verdict, figure: await this.figure(paper.id) });
   }
 
   /** The standalone report of a reproduction on this machine. */

@@ -1,5 +1,5 @@
 import { error, type RequestEvent, redirect } from "@sveltejs/kit";
-import { voterOf } from "$lib/server/voter";
+import { actOnPaper } from "$lib/server/voter";
 import type { Actions, PageServerLoad } from "./$types";
 
 export const load: PageServerLoad = async ({ locals, params }) => {
@@ -12,18 +12,12 @@ export const load: PageServerLoad = async ({ locals, params }) => {
   return { ...page, similar, vote, run: run ?? null };
 };
 
-/** Does something to the paper for the visitor and answers with its votes. */
-const onPaper = async (
-  event: RequestEvent<{ id: string }>,
-  act: (id: string, voter: string) => Promise<unknown>,
-) => {
-  const { site } = event.locals;
-  const page = await site.paper(event.params.id);
-  if (!page) error(404, { message: "There is no such paper." });
-  const { id } = page.paper;
-  const voter = voterOf(event);
-  await act(id, voter);
-  return { vote: await site.votes(id, voter) };
+type Act = Parameters<typeof actOnPaper>[1];
+
+const onPaper = async (event: RequestEvent<{ id: string }>, act: Act) => {
+  const vote = await actOnPaper(event, act);
+  if (!vote) error(404, { message: "There is no such paper." });
+  return { vote };
 };
 
 export const actions: Actions = {

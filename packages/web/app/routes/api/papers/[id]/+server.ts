@@ -3,6 +3,6 @@ import { paperDocument } from "$service/api/documents.ts";
 import type { RequestHandler } from "./$types";
 
 export const GET: RequestHandler = async ({ locals, params }) => {
-  const page = await locals.site.paper(params.id);
-  return page ? Response.json(paperDocument(page.paper)) : refuse(404, "there is no such paper");
+  const paper = await locals.site.find(params.id);
+  return paper ? Response.json(paperDocument(paper)) : refuse(404, "there is no such paper");
 };

@@ -3,9 +3,9 @@ import { resultsDocument } from "$service/api/documents.ts";
 import type { RequestHandler } from "./$types";
 
 export const GET: RequestHandler = async ({ locals, params }) => {
-  const page = await locals.site.paper(params.id);
-  const results = page && (await locals.site.results(page.paper.id));
+  const paper = await locals.site.find(params.id);
+  const results = paper && (await locals.site.results(paper.id));
   return results
     ? Response.json(resultsDocument(results))
-    : refuse(404, page ? "this paper has no results yet" : "there is no such paper");
+    : refuse(404, paper ? "this paper has no results yet" : "there is no such paper");
 };

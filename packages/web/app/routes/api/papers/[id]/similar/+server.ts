@@ -3,8 +3,8 @@ import { paperDocument } from "$service/api/documents.ts";
 import type { RequestHandler } from "./$types";
 
 export const GET: RequestHandler = async ({ locals, params }) => {
-  const page = await locals.site.paper(params.id);
-  if (!page) return refuse(404, "there is no such paper");
-  const papers = await locals.site.library.similar(page.paper.id, 6);
+  const paper = await locals.site.find(params.id);
+  if (!paper) return refuse(404, "there is no such paper");
+  const papers = await locals.site.library.similar(paper.id, 6);
   return Response.json({ papers: papers.map(paperDocument), next: null });
 };
