@@ -1,6 +1,6 @@
-import type { GradientTransformation } from "@prior-art/toolkit/optim";
+import type { AnyOptimizer } from "@prior-art/toolkit/optim";
 
-export type { GradientTransformation } from "@prior-art/toolkit/optim";
+export type { AnyOptimizer, ClosureOptimizer, GradientTransformation } from "@prior-art/toolkit/optim";
 
 export type Hyperparameters = Readonly<Record<string, number>>;
 
@@ -16,10 +16,13 @@ export interface Contender {
   /** Candidates of all hyperparameters, the learning rate included. */
   readonly space?: Readonly<Record<string, readonly number[]>>;
   readonly fixed?: Hyperparameters;
-  /** Anneals its learning rate over the budget by itself, like the task's baselines by half a cosine. */
+  /**
+   * Anneals its learning rate over the budget by itself, like the task's baselines by half a cosine. A promise where
+   * something must be loaded first.
+   */
   readonly optimizer: <P>(
     hyperparameters: Hyperparameters,
     budget: Budget,
     // biome-ignore lint/suspicious/noExplicitAny: each optimizer keeps a state of its own type
-  ) => GradientTransformation<P, any>;
+  ) => AnyOptimizer<P, any> | Promise<AnyOptimizer<P, any>>;
 }

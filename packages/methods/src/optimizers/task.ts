@@ -75,10 +75,15 @@ export default defineExperiment({
     const { trainSize, epochs } = settings;
     const { train, validation, test } = await parts(seed, trainSize);
     const steps = epochs * Math.floor(trainSize / BATCH);
-    const optimizer = entries[arm]!.optimizer<MlpParams>({ ...(hyperparameters as object) }, { steps });
+    const optimizer = await entries[arm]!.optimizer<MlpParams>({ ...(hyperparameters as object) }, { steps });
     let params = model.init(random.key(seed));
     const training = fit({
       loss: (p: MlpParams, batch: Part) => crossEntropy(model.apply(p, batch.x), batch.labels),
+      outputs: (batch: Part) => ({
+        predict: (p: MlpParams) => model.apply(p, batch.x),
+        targets: batch.labels,
+        kind: "crossEntropy",
+      }),
       optimizer,
       params,
       data: train,

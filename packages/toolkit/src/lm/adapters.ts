@@ -1,6 +1,6 @@
 import { add, matmul, mul, random, type Tensor, zeros } from "@prior-art/tensor";
 import { type Initializer, normal } from "../nn/initializers.ts";
-import { mapPaths } from "./treePaths.ts";
+import { mapPaths } from "../optim/treePaths.ts";
 
 /**
  * A reparametrization of a model's weights: base weights, which stay, and adapter parameters, which are trained, give

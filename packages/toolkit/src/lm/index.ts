@@ -1,3 +1,4 @@
+export { mapPaths } from "../optim/treePaths.ts";
 export {
   type Adapter,
   denseWeights,
@@ -66,4 +67,10 @@ export { GPT2_END_OF_TEXT, gpt2Tokenizer } from "./tokenizers/gpt2Tokenizer.ts";
 export type { Tokenizer } from "./tokenizers/tokenizer.ts";
 export { decoder, type TokenModel, type Transformer } from "./tokenModel.ts";
 export * from "./tokenProcess.ts";
-export { mapPaths } from "./treePaths.ts";
+export {
+  sampleWindows,
+  type WindowBatch,
+  type WindowModelOptions,
+  type WindowModelParams,
+  windowModel,
+} from "./windowModel.ts";

@@ -1,6 +1,23 @@
+export {
+  type AnyOptimizer,
+  asClosure,
+  type ClosureOptimizer,
+  chainClosure,
+  type Objective,
+  type OutputLoss,
+  requireOutputs,
+} from "./closure.ts";
 export { flat, masked, ravel, unravel } from "./combinators.ts";
+export {
+  requireFinite,
+  requireLearningRate,
+  requireRank,
+  type SkipState,
+  skipNonFinite,
+} from "./guards.ts";
 export { multiTransform, setToZero } from "./multiTransform.ts";
 export { adagrad, adam, adamw, lion, momentum, nesterov, rmsprop, sgd } from "./optimizers.ts";
+export { newtonSchulz, polarFactor } from "./orthogonalize.ts";
 export {
   type AdamState,
   addDecayedWeights,
@@ -24,6 +41,7 @@ export {
   trace,
 } from "./scaling.ts";
 export * from "./schedules.ts";
+export { stateBytes } from "./stateBytes.ts";
 export {
   type FitOptions,
   type FitProgress,
@@ -33,4 +51,11 @@ export {
   type Training,
   trainSteps,
 } from "./training.ts";
-export { applyUpdates, chain, type GradientTransformation, stateless } from "./transformation.ts";
+export {
+  applyUpdates,
+  chain,
+  type GradientTransformation,
+  requireSameTree,
+  stateless,
+} from "./transformation.ts";
+export { mapPaths } from "./treePaths.ts";

@@ -19,6 +19,7 @@ import {
   treeMap,
   zerosLike,
 } from "@prior-art/tensor";
+import { requireLearningRate } from "./guards.ts";
 import type { Schedule } from "./schedules.ts";
 import { type GradientTransformation, requireSameTree, stateless } from "./transformation.ts";
 
@@ -42,8 +43,7 @@ export const scale = <P>(factor: number | Tensor): GradientTransformation<P, nul
  * @throws RangeError when the rate is a number of 0 or less, or not finite.
  */
 export function scaleByLearningRate<P>(learningRate: LearningRate): GradientTransformation<P, CountState> {
-  if (typeof learningRate === "number" && !(learningRate > 0 && Number.isFinite(learningRate)))
-    throw new RangeError(`the learning rate must be positive and finite, got ${learningRate}`);
+  requireLearningRate("scaleByLearningRate", learningRate);
   const rateAt: Schedule = typeof learningRate === "function" ? learningRate : () => learningRate;
   return {
     init: (params) => ({ step: start(params) }),

@@ -9,14 +9,16 @@ import {
   take,
   treeLeaves,
   treeMap,
-  valueAndGrad,
 } from "@prior-art/tensor";
-import { applyUpdates, type GradientTransformation } from "./transformation.ts";
+import { type AnyOptimizer, asClosure, type Objective, type OutputLoss } from "./closure.ts";
+import { applyUpdates } from "./transformation.ts";
 
 export interface Training<P, S, D> {
   /** The loss of a batch, one number; the key is the step's own, for dropout, noise and the like. */
   readonly loss: (params: P, batch: D, key: Tensor) => Tensor;
-  readonly optimizer: GradientTransformation<P, S>;
+  readonly optimizer: AnyOptimizer<P, S>;
+  /** For optimizers that use the curvature of the loss in the model's outputs. */
+  readonly outputs?: (batch: D, key: Tensor) => OutputLoss<P>;
 }
 
 /** Parameters, the optimizer's state, and the loss before each step. */
@@ -32,12 +34,16 @@ export type Trained<P, S> = readonly [params: P, state: S, losses: Tensor];
  * const seeds = jit(vmap(train, { inAxes: [0, 0, null, 0, 0] }));
  */
 export const trainSteps =
-  <P, S, D>({ loss, optimizer }: Training<P, S, D>) =>
+  <P, S, D>({ loss, optimizer, outputs }: Training<P, S, D>) =>
   (params: P, state: S, data: D, indices: Tensor, keys: Tensor): Trained<P, S> => {
+    const closure = asClosure(optimizer);
     const step = ([before, memory]: readonly [P, S], [rows, key]: readonly [Tensor, Tensor]) => {
       const batch = treeMap((t) => take(t, rows), data);
-      const [value, gradients] = valueAndGrad((p: P) => loss(p, batch, key))(before);
-      const [updates, next] = optimizer.update(gradients, memory, before);
+      const objective: Objective<P> = {
+        loss: (p) => loss(p, batch, key),
+        ...(outputs && { outputs: outputs(batch, key) }),
+      };
+      const [updates, next, value] = closure.step(objective, memory, before);
       return [[applyUpdates(before, updates), next] as const, value] as const;
     };
     const [[trained, last], losses] = scan(step, [params, state] as const, [indices, keys] as const);
