@@ -1,6 +1,6 @@
 export { evaluateClaims } from "./claims/evaluate.ts";
 export { type ClaimResult, describeRegion, overallVerdict, short, type Verdict } from "./claims/verdict.ts";
-export { type LeaderboardRow, leaderboard } from "./leaderboard.ts";
+export { type Board, byProblem, type LeaderboardRow, leaderboard, type Score } from "./leaderboard.ts";
 export { inMemory, inThread } from "./local.ts";
 export { type Drawing, drawFigure, figureData } from "./report/figure.ts";
 export { escapeHtml, type ReportedPaper, renderReport } from "./report/html.ts";

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import failing from "./fixtures/failing.ts";
 import slow from "./fixtures/slow.ts";
 import toy from "./fixtures/toy.ts";
-import { leaderboard } from "./leaderboard.ts";
+import { byProblem, leaderboard } from "./leaderboard.ts";
 import { inMemory, inThread } from "./local.ts";
 import { type LabEvent, type ReproduceOptions, reproduce } from "./reproduce.ts";
 import { decode, encode, resultsSchema } from "./results.ts";
@@ -239,5 +239,30 @@ describe("results", () => {
     expect(() => decode(resultsSchema, JSON.stringify(damaged))).toThrow(/claims\.0\.verdict/);
     expect(() => decode(resultsSchema, "{")).toThrow(/not JSON/);
     expect(() => encode(resultsSchema, damaged)).toThrow(/claims\.0\.verdict/);
+  });
+});
+
+describe("a leaderboard of several problems", () => {
+  test("ranks within each problem and shows the other metrics", async () => {
+    const { momentum, reckless, ...rest } = toy.arms as Record<string, { readonly label: string }>;
+    const several = {
+      ...toy,
+      arms: {
+        momentum: { ...momentum, problem: "first" },
+        reckless: { ...reckless, problem: "second" },
+        ...Object.fromEntries(
+          Object.entries(rest).map(([name, arm]) => [name, { ...arm, problem: "second" }]),
+        ),
+      },
+      claims: [],
+      leaderboard: { ...toy.leaderboard!, also: ["loss"] },
+    } as unknown as AnyExperiment;
+    const results = await reproduce(options(several));
+    expect(decode(resultsSchema, encode(resultsSchema, results)).arms[0]!.problem).toBe("first");
+    const boards = byProblem(leaderboard(several, results));
+    expect(boards.map(({ problem }) => problem)).toEqual(["first", "second"]);
+    expect(boards[0]!.rows.map(({ arm }) => arm)).toEqual(["momentum"]);
+    for (const { rows } of boards)
+      for (const row of rows) expect(row.also).toEqual({ loss: { mean: row.mean, interval: row.interval } });
   });
 });

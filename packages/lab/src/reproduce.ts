@@ -92,11 +92,11 @@ export async function reproduce(options: ReproduceOptions): Promise<Results> {
     codeVersion: options.codeVersion,
     settings: experiment.settings[mode],
     seeds,
-    arms: arms.map((name) => ({
-      name,
-      label: experiment.arms[name]!.label,
-      hyperparameters: { ...experiment.arms[name]!.fixed, ...hyperparametersOf(name) },
-    })),
+    arms: arms.map((name) => {
+      const { label, problem, fixed } = experiment.arms[name]!;
+      const hyperparameters = { ...fixed, ...hyperparametersOf(name) };
+      return { name, label, ...(problem === undefined ? {} : { problem }), hyperparameters };
+    }),
     tuning: tried as Results["tuning"],
     units: units as Results["units"],
     claims: claims as Results["claims"],

@@ -59,7 +59,14 @@ export const resultsSchema = v.object({
   codeVersion: text,
   settings: v.unknown(),
   seeds: v.array(v.number()),
-  arms: v.array(v.object({ name: text, label: text, hyperparameters: hyperparametersSchema })),
+  arms: v.array(
+    v.object({
+      name: text,
+      label: text,
+      problem: v.exactOptional(text),
+      hyperparameters: hyperparametersSchema,
+    }),
+  ),
   tuning: v.array(
     v.object({
       arm: text,

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type LeaderboardRow, leaderboard, type Results } from "@prior-art/lab";
+import { type Board, byProblem, leaderboard, type Results } from "@prior-art/lab";
 import { familyResults, reproductionFiles, roomResults } from "@prior-art/lab/node";
 import {
   InvalidTokenError,
@@ -48,7 +48,9 @@ export interface Leaderboard {
   readonly family: string;
   readonly metric: string;
   readonly goal: "minimize" | "maximize";
-  readonly rows: readonly LeaderboardRow[];
+  /** Metrics shown beside the one that ranks. */
+  readonly also: readonly string[];
+  readonly boards: readonly Board[];
   readonly seeds: number;
   readonly finishedAt: string;
   readonly machine: string;
@@ -228,14 +230,15 @@ export class Site {
     const load = tasks[family];
     if (!results || !load) return undefined;
     const { default: experiment } = await load();
-    const { metric, goal } = experiment.leaderboard!;
+    const { metric, goal, also = [] } = experiment.leaderboard!;
     const { cpu, cores } = results.environment.machine;
     const figure = await this.comparisonFigure(family);
     return {
       family,
       metric,
       goal,
-      rows: leaderboard(experiment, results),
+      also,
+      boards: byProblem(leaderboard(experiment, results)),
       seeds: results.seeds.length,
       finishedAt: results.finishedAt,
       machine: `${cpu}, ${cores} cores`,

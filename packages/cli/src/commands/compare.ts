@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import { leaderboard } from "@prior-art/lab";
+import { byProblem, leaderboard } from "@prior-art/lab";
 import { reproductionFiles, runReproduction, threadPool, writeResults } from "@prior-art/lab/node";
 import { tasks } from "@prior-art/methods";
 import { leaderboardFile, taskModule } from "@prior-art/methods/places";
@@ -67,19 +67,23 @@ async function compare(
     const saved = fileURLToPath(leaderboardFile(family));
     if (options.save) await writeResults(saved, results);
     const rows = leaderboard(experiment, results);
-    const { metric, goal } = experiment.leaderboard!;
+    const { metric, goal, also = [] } = experiment.leaderboard!;
     if (options.json) {
       process.stdout.write(`${JSON.stringify({ family, mode, metric, goal, rows }, null, 1)}\n`);
       return;
     }
-    const cells = rows.map((row, rank) => [
-      String(rank + 1),
-      row.label,
-      figures(row.mean),
-      `${figures(row.interval.low)} … ${figures(row.interval.high)}`,
-      row.diverged ? `${row.diverged} of ${row.seeds + row.diverged} diverged` : "",
-    ]);
-    process.stdout.write(columns(["", "method", metric, "95% interval", ""], cells));
+    for (const board of byProblem(rows)) {
+      const cells = board.rows.map((row, rank) => [
+        String(rank + 1),
+        row.label,
+        figures(row.mean),
+        `${figures(row.interval.low)} … ${figures(row.interval.high)}`,
+        ...also.map((other: string) => figures(row.also[other]!.mean)),
+        row.diverged ? `${row.diverged} of ${row.seeds + row.diverged} diverged` : "",
+      ]);
+      if (board.problem !== undefined) process.stdout.write(`\n${board.problem}\n`);
+      process.stdout.write(columns(["", "method", metric, "95% interval", ...also, ""], cells));
+    }
     process.stdout.write(`\nreport: ${reproductionFiles(dataFolder, slug, mode).report}\n`);
     if (options.save) process.stdout.write(`saved: ${saved}\n`);
   } finally {

@@ -1,6 +1,6 @@
 import type { AnyExperiment } from "@prior-art/toolkit/experiment";
 import { type ClaimResult, short } from "../claims/verdict.ts";
-import { leaderboard } from "../leaderboard.ts";
+import { byProblem, leaderboard } from "../leaderboard.ts";
 import type { Results } from "../results.ts";
 import type { ReportedPaper } from "./html.ts";
 
@@ -55,19 +55,29 @@ export function leaderboardsDocument(families: readonly ComparedFamily[]): strin
       "Every method with something to tune had the same number of candidates, on seeds of their own; the numbers are means over " +
       "the test seeds with bootstrap 95% intervals.",
     ...families.flatMap(({ family, experiment, results }) => {
-      const { metric, goal } = experiment.leaderboard!;
-      const rows = leaderboard(experiment, results).map((row, rank) => [
-        String(rank + 1),
-        row.label,
-        short(row.mean),
-        intervalText(row.interval),
-        row.diverged ? `${row.diverged} of ${row.seeds + row.diverged} seeds diverged` : "",
+      const { metric, goal, also = [] } = experiment.leaderboard!;
+      const boards = byProblem(leaderboard(experiment, results)).flatMap(({ problem, rows }) => [
+        ...(problem === undefined ? [] : [`### ${problem}`]),
+        table(
+          ["", "method", metric, "95% interval", ...also, ""],
+          rows.map((row, rank) => [
+            String(rank + 1),
+            row.label,
+            short(row.mean),
+            intervalText(row.interval),
+            ...also.map(
+              (other: string) =>
+                `${short(row.also[other]!.mean)} (${intervalText(row.also[other]!.interval)})`,
+            ),
+            row.diverged ? `${row.diverged} of ${row.seeds + row.diverged} seeds diverged` : "",
+          ]),
+        ),
       ]);
       return [
         `## ${family}`,
         `${metric}, ${goal === "minimize" ? "lower" : "higher"} is better; ${results.seeds.length} seeds, ` +
           `${results.environment.machine.cpu}, ${results.finishedAt.slice(0, 10)}.`,
-        table(["", "method", metric, "95% interval", ""], rows),
+        ...boards,
       ];
     }),
   ]);

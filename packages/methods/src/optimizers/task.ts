@@ -1,15 +1,19 @@
-import { data, item, jit, mean, random, slice, stack, sub, type Tensor, tensor } from "@prior-art/tensor";
-import { digits, selectEntries, selectRows, stratifiedSplit } from "@prior-art/toolkit/data";
-import { DivergedError, defineExperiment, type Progress } from "@prior-art/toolkit/experiment";
-import { accuracy, crossEntropy, type MlpParams, mlp } from "@prior-art/toolkit/nn";
-import { adam, cosineDecay, fit, momentum, sgd } from "@prior-art/toolkit/optim";
+import {
+  type ArmSpec,
+  defineExperiment,
+  type Progress,
+  type RunContext,
+} from "@prior-art/toolkit/experiment";
+import { adam, cosineDecay, momentum, sgd } from "@prior-art/toolkit/optim";
 import { contenders } from "./contenders.generated.ts";
-import type { Contender } from "./family.ts";
+import type { Contender, Hyperparameters, ProblemName } from "./family.ts";
+import { problems } from "./problems.ts";
+import { relativeStepTime, train } from "./race.ts";
 
 const entries: Readonly<Record<string, Contender>> = {
   sgd: {
     label: "SGD",
-    space: { learningRate: [0.01, 0.03, 0.1, 0.3, 1] },
+    space: { learningRate: [3e-3, 0.01, 0.03, 0.1, 0.3, 1, 2] },
     optimizer: ({ learningRate = 0.1 }, { steps }) => sgd({ learningRate: cosineDecay(learningRate, steps) }),
   },
   momentum: {
@@ -20,114 +24,128 @@ const entries: Readonly<Record<string, Contender>> = {
   },
   adam: {
     label: "Adam",
-    space: { learningRate: [3e-4, 1e-3, 3e-3, 0.01, 0.03] },
+    space: { learningRate: [3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1] },
     optimizer: ({ learningRate = 1e-3 }, { steps }) =>
       adam({ learningRate: cosineDecay(learningRate, steps) }),
   },
   ...contenders,
 };
 
-const arms = Object.fromEntries(
-  Object.entries(entries).map(([name, { label, space, fixed }]) => [
-    name,
-    { label, ...(space && { space }), ...(fixed && { fixed }) },
-  ]),
+const problemNames = Object.keys(problems) as ProblemName[];
+
+interface Entry {
+  readonly contender: Contender;
+  readonly problem: ProblemName;
+}
+
+/** Every contender on every problem that it can enter, by the arm's name. */
+const race: Readonly<Record<string, Entry>> = Object.fromEntries(
+  problemNames.flatMap((problem) =>
+    Object.entries(entries)
+      .filter(([, { problems: only }]) => only?.includes(problem) ?? true)
+      .map(([name, contender]) => [`${problem}-${name}`, { contender, problem }] as const),
+  ),
 );
 
-interface Part {
-  /** Grey levels 0–1, `[examples, 64]`. */
-  readonly x: Tensor;
-  /** int32 `[examples]` */
-  readonly labels: Tensor;
-}
+const arms: Readonly<Record<string, ArmSpec>> = Object.fromEntries(
+  Object.entries(race).map(
+    ([
+      arm,
+      {
+        contender: { label, space, fixed },
+        problem,
+      },
+    ]) => [
+      arm,
+      { label, problem: problems[problem].label, ...(space && { space }), ...(fixed && { fixed }) },
+    ],
+  ),
+);
 
-async function parts(seed: number, train: number): Promise<Record<"train" | "validation" | "test", Part>> {
-  const { features, shape, labels } = await digits();
-  const split = stratifiedSplit(labels, { train, validation: 300, test: 500, seed });
-  const part = (indices: Int32Array): Part => ({
-    x: tensor(
-      selectRows(features, shape, indices).map((v) => v / 16),
-      { shape: [indices.length, 64] },
-    ),
-    labels: tensor(selectEntries(labels, indices)),
-  });
-  return { train: part(split.train), validation: part(split.validation), test: part(split.test) };
+interface Settings {
+  /** Share of each problem's steps. */
+  readonly share: number;
 }
-
-const model = mlp({ sizes: [64, 128, 128, 10] });
-const BATCH = 32;
 
 type Metrics = {
-  /** Log loss of 300 validation digits, in nats. */
+  /** On held-out examples that are tuned on: nats, or half squared errors. */
   readonly validationLoss: number;
-  /** Of 500 test digits. */
   readonly testLoss: number;
-  readonly testError: number;
-  readonly trainLoss: number;
+  /** Test loss of a training that takes as long as Adam's, schedule included; the same as `testLoss` while tuning. */
+  readonly testLossAtEqualTime: number;
+  /** Time of a step over that of a step of Adam; 1 while tuning. */
+  readonly stepTime: number;
 };
 
-/** A perceptron on 8×8 digits: log loss after the same number of steps and of tuning runs. */
-export default defineExperiment({
-  settings: { full: { trainSize: 900, epochs: 25 }, quick: { trainSize: 450, epochs: 8 } },
-  seeds: { full: 10, quick: 2 },
-  arms,
-  async *run({ arm, seed, settings, hyperparameters }): AsyncGenerator<Progress, Metrics, void> {
-    const { trainSize, epochs } = settings;
-    const { train, validation, test } = await parts(seed, trainSize);
-    const steps = epochs * Math.floor(trainSize / BATCH);
-    const optimizer = await entries[arm]!.optimizer<MlpParams>({ ...(hyperparameters as object) }, { steps });
-    let params = model.init(random.key(seed));
-    const training = fit({
-      loss: (p: MlpParams, batch: Part) => crossEntropy(model.apply(p, batch.x), batch.labels),
-      outputs: (batch: Part) => ({
-        predict: (p: MlpParams) => model.apply(p, batch.x),
-        targets: batch.labels,
-        kind: "crossEntropy",
-      }),
-      optimizer,
-      params,
-      data: train,
-      batchSize: BATCH,
-      epochs,
-      epochsPerRun: 5,
-      key: random.fold(random.key(seed), 1),
-    });
-    for await (const progress of training) {
-      params = progress.params;
-      const loss = await item(mean(slice(progress.losses, -1)));
-      if (!Number.isFinite(loss)) throw new DivergedError(`the loss is ${loss} in epoch ${progress.epoch}`);
-      yield { step: progress.epoch, of: epochs, metrics: { loss } };
+/** Equal time changes the number of steps by at most these factors. */
+const [FEWEST, MOST] = [0.02, 3];
+
+async function* run({
+  arm,
+  seed,
+  phase,
+  settings: { share },
+  hyperparameters,
+}: RunContext<string, Settings>): AsyncGenerator<Progress, Metrics, void> {
+  const { contender, problem: name } = race[arm]!;
+  const { batchSize, steps: fullSteps, prepare } = problems[name];
+  const problem = await prepare(seed);
+  const steps = Math.round(share * fullSteps);
+  const optimizerFor = async (budget: number) =>
+    contender.optimizer({ ...(hyperparameters as Hyperparameters) }, { steps: budget });
+  const training = async function* (budget: number, done: number, of: number) {
+    const loop = train({ problem, optimizer: await optimizerFor(budget), batchSize, steps: budget, seed });
+    for (;;) {
+      const { value, done: over } = await loop.next();
+      if (over) return problem.score(value);
+      const { step, loss } = value as { step: number; loss: number };
+      yield { step: done + step, of, metrics: { loss } };
     }
-    const score = jit((p: MlpParams) => {
-      const lossOf = ({ x, labels }: Part): Tensor => crossEntropy(model.apply(p, x), labels);
-      const error = sub(1, accuracy(model.apply(p, test.x), test.labels));
-      return stack([lossOf(validation), lossOf(test), error, lossOf(train)]);
-    });
-    const scores = [...(await data(await score(params)))] as [number, number, number, number];
-    await score.release();
-    const [validationLoss, testLoss, testError, trainLoss] = scores;
-    return { validationLoss, testLoss, testError, trainLoss };
-  },
+  };
+  if (phase === "tune") {
+    const scores = yield* training(steps, 0, steps);
+    return { ...scores, testLossAtEqualTime: scores.testLoss, stepTime: 1 };
+  }
+  const optimizer = await optimizerFor(steps);
+  const stepTime = await relativeStepTime({ problem, optimizer, batchSize, steps, seed });
+  const affordable = Math.round(steps * Math.min(MOST, Math.max(FEWEST, 1 / stepTime)));
+  const scores = yield* training(steps, 0, steps + affordable);
+  const { testLoss: testLossAtEqualTime } = yield* training(affordable, steps, steps + affordable);
+  return { ...scores, testLossAtEqualTime, stepTime };
+}
+
+/** Four problems: the test loss after the same number of steps, and after the same time, with the same tuning. */
+export default defineExperiment({
+  settings: { full: { share: 1 }, quick: { share: 0.2 } },
+  seeds: { full: 5, quick: 1 },
+  arms,
+  run,
   tuning: {
     metric: "validationLoss",
     goal: "minimize",
-    budget: { full: 12, quick: 2 },
-    seeds: { full: 2, quick: 1 },
+    budget: { full: 12, quick: 1 },
+    seeds: { full: 1, quick: 1 },
   },
   claims: [],
-  figure: ({ Plot, units, arms: named }) => {
-    const labelOf = (arm: string): string => named.find(({ name }) => name === arm)!.label;
-    return (["testLoss", "trainLoss"] as const).map((metric) => ({
-      title: metric === "testLoss" ? "Test loss" : "Training loss",
-      options: {
-        width: 460,
-        height: 260,
-        marginLeft: 150,
-        x: { label: "log loss", grid: true, type: metric === "testLoss" ? "linear" : "log" },
-        y: { label: null, domain: named.map(({ label }) => label) },
-        marks: [Plot.dot(units, { x: ({ metrics }) => metrics[metric], y: ({ arm }) => labelOf(arm) })],
-      },
-    }));
-  },
-  leaderboard: { metric: "testLoss", goal: "minimize" },
+  figure: ({ Plot, units, arms: named }) =>
+    problemNames.map((name) => {
+      const { label } = problems[name];
+      const here = named.filter((arm) => race[arm.name]?.problem === name);
+      const labelOf = new Map(here.map((arm) => [arm.name, arm.label]));
+      const points = units.filter(({ arm }) => labelOf.has(arm));
+      return {
+        title: label,
+        options: {
+          width: 460,
+          height: 60 + 18 * here.length,
+          marginLeft: 190,
+          x: { label: "test loss at equal steps", grid: true, type: "log" },
+          y: { label: null, domain: here.map((arm) => arm.label) },
+          marks: [
+            Plot.dot(points, { x: ({ metrics }) => metrics.testLoss, y: ({ arm }) => labelOf.get(arm) }),
+          ],
+        },
+      };
+    }),
+  leaderboard: { metric: "testLoss", goal: "minimize", also: ["testLossAtEqualTime", "stepTime"] },
 });

@@ -11,6 +11,7 @@ import {
   epochOrder,
   iris,
   labelNoise,
+  mnist,
   selectEntries,
   selectRows,
   standardize,
@@ -47,6 +48,17 @@ describe("data sets", () => {
     expect(data.license).toBe("CC BY 4.0");
   });
 
+  test("mnist holds 200 digits of each class with grey levels up to 255, blank at the border", async () => {
+    const { shape, features, labels, license } = await mnist();
+    expect(shape).toEqual([2000, 784]);
+    expect(counts(labels)).toEqual(Array(10).fill(200));
+    expect(features.reduce((a, b) => Math.max(a, b), 0)).toBe(255);
+    expect(average(features)).toBeGreaterThan(30);
+    expect(average(features)).toBeLessThan(36);
+    for (let i = 0; i < 2000; i++) expect(features[i * 784]).toBe(0);
+    expect(license).toBe("CC BY-SA 3.0");
+  });
+
   test("diabetes has the target's published mean and spread", async () => {
     const { shape, targets, features } = await diabetes();
     expect(shape).toEqual([442, 10]);
@@ -57,7 +69,7 @@ describe("data sets", () => {
   test("the modules hold the files of the data folder", async () => {
     const folder = new URL("../../data/", import.meta.url);
     const files = readdirSync(folder).filter((name) => name.endsWith(".csv.gz"));
-    expect(files).toHaveLength(5);
+    expect(files).toHaveLength(6);
     for (const file of files) {
       const module = await import(`./sets/${file.slice(0, -".csv.gz".length)}.ts`);
       expect(module.default).toBe(readFileSync(new URL(file, folder)).toString("base64"));

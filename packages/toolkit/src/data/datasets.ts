@@ -33,6 +33,15 @@ export async function digits(): Promise<ClassificationDataset> {
   });
 }
 
+/** 2,000 hand-written digits of MNIST, 200 of each class: 28×28 pixels with grey levels 0–255, 10 classes. */
+export async function mnist(): Promise<ClassificationDataset> {
+  return classification("mnist", await import("./sets/mnist.ts"), [..."0123456789"], {
+    license: "CC BY-SA 3.0",
+    citation:
+      "Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten digits, 1998. 200 digits of each class, unchanged.",
+  });
+}
+
 /** 150 flowers, 4 lengths in cm, 3 species. */
 export async function iris(): Promise<ClassificationDataset> {
   return classification("iris", await import("./sets/iris.ts"), ["setosa", "versicolor", "virginica"], {

@@ -5,6 +5,7 @@ export {
   diabetes,
   digits,
   iris,
+  mnist,
   type RegressionDataset,
   wine,
 } from "./datasets.ts";

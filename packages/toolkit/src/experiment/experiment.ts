@@ -20,6 +20,8 @@ export type SearchSpace = Readonly<
 export interface ArmSpec {
   /** Name in figures and tables. */
   readonly label: string;
+  /** In a shared task of several problems, the one that this arm is about; leaderboards rank within each. */
+  readonly problem?: string;
   /** Hyperparameters that are not tuned. */
   readonly fixed?: Readonly<Record<string, HyperparameterValue>>;
   /** Hyperparameters tuned on the tuning seeds, with the same budget for every arm that has a space. */
@@ -111,6 +113,8 @@ export interface Experiment<Arms extends Readonly<Record<string, ArmSpec>>, Sett
   readonly leaderboard?: {
     readonly metric: keyof NoInfer<M> & string;
     readonly goal: "minimize" | "maximize";
+    /** Other metrics to show beside it. */
+    readonly also?: readonly (keyof NoInfer<M> & string)[];
   };
 }
 

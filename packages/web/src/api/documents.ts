@@ -80,19 +80,27 @@ export function resultsDocument(results: Results): ApiResults {
   };
 }
 
-export function leaderboardDocument({ family, metric, goal, seeds, rows }: Leaderboard): ApiLeaderboard {
+export function leaderboardDocument({ family, metric, goal, seeds, boards }: Leaderboard): ApiLeaderboard {
   return {
     family,
     metric,
     goal,
     seeds,
-    rows: rows.map((row) => ({
-      arm: row.arm,
-      label: row.label,
-      mean: finite(row.mean),
-      interval: interval(row.interval),
-      seeds: row.seeds,
-      diverged: row.diverged,
-    })),
+    rows: boards
+      .flatMap(({ rows }) => rows)
+      .map((row) => ({
+        arm: row.arm,
+        label: row.label,
+        problem: row.problem ?? null,
+        mean: finite(row.mean),
+        interval: interval(row.interval),
+        also: Object.entries(row.also).map(([name, score]) => ({
+          metric: name,
+          mean: finite(score.mean),
+          interval: interval(score.interval),
+        })),
+        seeds: row.seeds,
+        diverged: row.diverged,
+      })),
   };
 }

@@ -68,8 +68,10 @@ export const leaderboardSchema = v.object({
     v.object({
       arm: v.string(),
       label: v.string(),
+      problem: nullable(v.string()),
       mean: nullable(v.number()),
       interval,
+      also: v.array(v.object({ metric: v.string(), mean: nullable(v.number()), interval })),
       seeds: v.number(),
       diverged: v.number(),
     }),

@@ -1,0 +1,228 @@
+import {
+  add,
+  data,
+  div,
+  jit,
+  linalg,
+  matmul,
+  mean,
+  mul,
+  neg,
+  random,
+  stack,
+  sub,
+  sum,
+  type Tensor,
+  tensor,
+} from "@prior-art/tensor";
+import {
+  type ClassificationDataset,
+  digits,
+  mnist,
+  selectEntries,
+  selectRows,
+  stratifiedSplit,
+} from "@prior-art/toolkit/data";
+import { markovSource, tokenLogProbabilities } from "@prior-art/toolkit/lm";
+import {
+  type CnnParams,
+  cnn,
+  crossEntropy,
+  type MlpParams,
+  mlp,
+  type TransformerParams,
+  transformer,
+} from "@prior-art/toolkit/nn";
+import type { OutputLoss } from "@prior-art/toolkit/optim";
+import { randomStream } from "@prior-art/toolkit/stats";
+import type { ProblemName } from "./family.ts";
+
+/** A training problem with one seed's data and first parameters. */
+export interface Prepared<P, D> {
+  readonly params: P;
+  /** Tensors `[examples, …]`. */
+  readonly train: D;
+  readonly examples: number;
+  readonly loss: (params: P, batch: D) => Tensor;
+  readonly outputs?: (batch: D) => OutputLoss<P>;
+  /** Losses of held-out examples: to tune on, and to rank by. */
+  readonly score: (params: P) => Promise<{ readonly validationLoss: number; readonly testLoss: number }>;
+}
+
+export interface Problem {
+  readonly label: string;
+  readonly batchSize: number;
+  /** Of the full comparison. */
+  readonly steps: number;
+  // biome-ignore lint/suspicious/noExplicitAny: each problem has parameters and data of its own type
+  prepare(seed: number): Promise<Prepared<any, any>>;
+}
+
+interface Examples {
+  /** `[examples, …]` */
+  readonly x: Tensor;
+  /** int32 `[examples]` of classes, or values `[examples, 1]`. */
+  readonly y: Tensor;
+}
+
+/** Validation and test loss by one compiled function. */
+const scoreBy =
+  <P, D>(loss: (params: P, batch: D) => Tensor, validation: D, test: D): Prepared<P, D>["score"] =>
+  async (params) => {
+    const score = jit((p: P) => stack([loss(p, validation), loss(p, test)]));
+    const [validationLoss, testLoss] = [...(await data(await score(params)))] as [number, number];
+    await score.release();
+    return { validationLoss, testLoss };
+  };
+
+interface Classifier<P> {
+  init(key: Tensor): P;
+  apply(params: P, x: Tensor): Tensor;
+}
+
+/** A classifier on images; grey levels become 0–1. */
+function classify<P>(
+  { features, shape, labels }: ClassificationDataset,
+  model: Classifier<P>,
+  {
+    seed,
+    image,
+    levels,
+    ...sizes
+  }: {
+    readonly seed: number;
+    /** Shape of one image as the model takes it. */
+    readonly image: readonly number[];
+    readonly levels: number;
+    readonly train: number;
+    readonly validation: number;
+    readonly test: number;
+  },
+): Prepared<P, Examples> {
+  const split = stratifiedSplit(labels, { ...sizes, seed });
+  const part = (indices: Int32Array): Examples => ({
+    x: tensor(
+      selectRows(features, shape, indices).map((v) => v / levels),
+      { shape: [indices.length, ...image] },
+    ),
+    y: tensor(selectEntries(labels, indices)),
+  });
+  const loss = (params: P, { x, y }: Examples): Tensor => crossEntropy(model.apply(params, x), y);
+  return {
+    params: model.init(random.key(seed)),
+    train: part(split.train),
+    examples: sizes.train,
+    loss,
+    outputs: ({ x, y }) => ({ predict: (p) => model.apply(p, x), targets: y, kind: "crossEntropy" }),
+    score: scoreBy(loss, part(split.validation), part(split.test)),
+  };
+}
+
+let loadedMnist: Promise<ClassificationDataset> | undefined;
+/** Decoded once a worker: it takes half a second. */
+const loadMnist = (): Promise<ClassificationDataset> => {
+  loadedMnist ??= mnist();
+  return loadedMnist;
+};
+
+/** Texts of a random source of order 2 for a transformer of one block. */
+function texts(seed: number): Prepared<TransformerParams, { readonly tokens: Tensor }> {
+  const [vocabulary, length] = [12, 24];
+  const source = markovSource({ vocabulary, order: 2, concentration: 0.3, seed });
+  const stream = randomStream(seed, "texts");
+  const part = (count: number) => ({
+    tokens: tensor(source.sample(count, length, stream), { shape: [count, length] }),
+  });
+  const model = transformer({ vocabulary, context: length, width: 32, heads: 2, layers: 1 });
+  const loss = (params: TransformerParams, { tokens }: { readonly tokens: Tensor }): Tensor =>
+    neg(mean(tokenLogProbabilities(model.apply(params, tokens), tokens)));
+  const examples = 4800;
+  return {
+    params: model.init(random.key(seed)),
+    train: part(examples),
+    examples,
+    loss,
+    score: scoreBy(loss, part(200), part(400)),
+  };
+}
+
+/** Deviations of the directions of the input: the Hessian's condition number is the square of their ratio. */
+const SPREAD = { largest: 1, smallest: 0.05 } as const;
+
+/** Least squares with a condition number of 400 along rotated axes, each of which matters equally to the target. */
+function regression(seed: number): Prepared<{ readonly weights: Tensor }, Examples> {
+  const [inputs, noise] = [32, 0.1];
+  const key = (i: number): Tensor => random.fold(random.key(seed), i);
+  const deviations = tensor(
+    Float32Array.from(
+      { length: inputs },
+      (_, i) => SPREAD.largest * (SPREAD.smallest / SPREAD.largest) ** (i / (inputs - 1)),
+    ),
+  );
+  const { q: rotation } = linalg.qr(random.normal(key(0), [inputs, inputs]));
+  const truth = div(random.normal(key(1), [inputs, 1]), Math.sqrt(inputs));
+  const part = (count: number, i: number): Examples => {
+    const [inputKey, noiseKey] = random.keys(key(i)) as [Tensor, Tensor];
+    const directions = random.normal(inputKey, [count, inputs]);
+    return {
+      x: matmul(mul(directions, deviations), rotation),
+      y: add(matmul(directions, truth), mul(noise, random.normal(noiseKey, [count, 1]))),
+    };
+  };
+  const predict = ({ weights }: { readonly weights: Tensor }, x: Tensor): Tensor => matmul(x, weights);
+  const loss = (params: { readonly weights: Tensor }, { x, y }: Examples): Tensor => {
+    const away = sub(predict(params, x), y);
+    return mul(0.5, mean(sum(mul(away, away), 1)));
+  };
+  return {
+    params: { weights: mul(0, truth) },
+    train: part(4000, 2),
+    examples: 4000,
+    loss,
+    outputs: ({ x, y }) => ({ predict: (p) => predict(p, x), targets: y, kind: "squaredError" }),
+    score: scoreBy(loss, part(1000, 3), part(2000, 4)),
+  };
+}
+
+const sizes = { train: 900, validation: 300, test: 500 };
+
+export const problems: Readonly<Record<ProblemName, Problem>> = {
+  digitsCnn: {
+    label: "CNN on 8×8 digits",
+    batchSize: 32,
+    steps: 240,
+    prepare: async (seed) =>
+      classify<CnnParams>(await digits(), cnn({ image: [1, 8, 8], classes: 10, filters: [8, 16] }), {
+        seed,
+        image: [1, 8, 8],
+        levels: 16,
+        ...sizes,
+      }),
+  },
+  mnistMlp: {
+    label: "MLP on MNIST",
+    batchSize: 64,
+    steps: 240,
+    prepare: async (seed) =>
+      classify<MlpParams>(await loadMnist(), mlp({ sizes: [784, 64, 64, 10] }), {
+        seed,
+        image: [784],
+        levels: 255,
+        train: 1200,
+        validation: 300,
+        test: 500,
+      }),
+  },
+  transformer: {
+    label: "transformer on a Markov source",
+    batchSize: 16,
+    steps: 300,
+    prepare: async (seed) => texts(seed),
+  },
+  regression: {
+    label: "ill-conditioned least squares",
+    batchSize: 32,
+    steps: 500,
+    prepare: async (seed) => regression(seed),
+  },
+};
