@@ -17,6 +17,8 @@ const commands: Readonly<Record<string, () => Promise<{ register(program: Comman
   digest: () => import("./commands/digest.ts"),
   bench: () => import("./commands/bench.ts"),
   doctor: () => import("./commands/doctor.ts"),
+  worker: () => import("./commands/worker.ts"),
+  queue: () => import("./commands/queue.ts"),
   serve: () => import("./commands/serve.ts"),
 };
 

@@ -18,7 +18,7 @@ export interface JobView {
 
 /** One bar with the time left over all jobs on a terminal, a line every tenth elsewhere. */
 export interface ProgressView {
-  /** The view of job `index`; jobs run one after the other. */
+  /** The view of job `index`; several may run at the same time. */
   job(index: number): JobView;
   close(): void;
 }
@@ -27,8 +27,8 @@ export function progressView(jobs: readonly Job[], output: NodeJS.WriteStream): 
   const started = performance.now();
   const whole = jobs.reduce((sum, { weight }) => sum + weight, 0);
   const show = output.isTTY ? bar(output) : sparseLines(output);
-  /** Shares of the whole that are over, and that were found in the store instead of run. */
-  let over = 0;
+  /** Shares of the whole that are done, job by job, and that were found in the store instead of run. */
+  const doneOf = new Float64Array(jobs.length);
   let stored = 0;
   const timeLeft = (fraction: number) => {
     const elapsed = (performance.now() - started) / 1000;
@@ -46,7 +46,8 @@ export function progressView(jobs: readonly Job[], output: NodeJS.WriteStream): 
       let done = 0;
       const update = (doing: string) => {
         const finished = planned ? (done + [...running.values()].reduce((a, b) => a + b, 0)) / planned : 0;
-        const fraction = over + share * finished;
+        doneOf[index] = share * finished;
+        const fraction = doneOf.reduce((sum, part) => sum + part, 0);
         show.update(title, fraction, timeLeft(fraction), doing);
       };
       return {
@@ -67,7 +68,7 @@ export function progressView(jobs: readonly Job[], output: NodeJS.WriteStream): 
           }
         },
         close() {
-          over += share;
+          doneOf[index] = share;
         },
       };
     },

@@ -1,18 +1,19 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { byProblem, leaderboard } from "@prior-art/lab";
-import { reproductionFiles, runReproduction, threadPool, writeResults } from "@prior-art/lab/node";
+import { reproductionFiles, runReproduction, writeResults } from "@prior-art/lab/node";
 import { tasks } from "@prior-art/methods";
 import { leaderboardFile, taskModule } from "@prior-art/methods/places";
 import type { Command } from "commander";
 import { columns, figures } from "../columns.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
+import { type EngineOptions, engineOptions, openEngine } from "../engine.ts";
 import { notice } from "../notice.ts";
 import { progressView } from "../progress.ts";
 import { requireFamily, UsageError, wholeNumber } from "../usage.ts";
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command("compare")
     .argument("<family>", "the family whose methods race")
     .description("race a family's methods on its shared task")
@@ -22,11 +23,12 @@ export function register(program: Command): void {
     .option("--json", "print one JSON document")
     .addOption(dataOption())
     .action(compare);
+  engineOptions(command);
 }
 
 async function compare(
   family: string,
-  options: { quick?: boolean; workers: number; save?: boolean; json?: boolean; data: string },
+  options: EngineOptions & { quick?: boolean; save?: boolean; json?: boolean; data: string },
 ): Promise<void> {
   const load = tasks[requireFamily(family)];
   if (!load) {
@@ -40,9 +42,10 @@ async function compare(
   const slug = `compare-${family}`;
   const mode = options.quick ? "quick" : "full";
   const view = progressView([{ title: slug, weight: 1 }], process.stderr);
-  const pool = threadPool(options.workers);
+  const moduleUrl = taskModule(family).href;
+  const engine = await openEngine(options);
   const cancel = new AbortController();
-  const stop = () => cancel.abort(new Error("stopped; the same command goes on from here"));
+  const stop = () => cancel.abort(new Error(engine.onStop));
   process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
     const results = await runReproduction({
@@ -55,9 +58,9 @@ async function compare(
         arxiv: null,
       },
       experiment,
-      moduleUrl: taskModule(family).href,
+      moduleUrl,
       mode,
-      pool,
+      executor: engine.executor({ moduleUrl, reference: { kind: "family", name: family }, mode }),
       dataFolder,
       signal: cancel.signal,
       onEvent: view.job(0).onEvent,
@@ -89,6 +92,6 @@ async function compare(
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop);
     view.close();
-    await pool.close();
+    await engine.close();
   }
 }

@@ -3,31 +3,30 @@ import { availableParallelism } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { ReportedPaper, Results } from "@prior-art/lab";
+import type { ExperimentReference } from "@prior-art/lab/cluster";
 import {
   readResults,
   reproductionFiles,
   runReproduction,
   savedResultsPath,
-  type ThreadPool,
-  threadPool,
   writeResults,
 } from "@prior-art/lab/node";
 import { type Room, rooms } from "@prior-art/methods";
 import { experimentModule } from "@prior-art/methods/places";
 import type { AnyExperiment } from "@prior-art/toolkit/experiment";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { columns, duration, figures } from "../columns.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
+import { type Engine, type EngineOptions, engineOptions, openEngine } from "../engine.ts";
 import { notice } from "../notice.ts";
 import { type JobView, progressView } from "../progress.ts";
 import { requireFamily, requireRoom, UsageError, wholeNumber } from "../usage.ts";
 
-interface ReproduceOptions {
+interface ReproduceOptions extends EngineOptions {
   family?: string;
   all?: boolean;
   quick?: boolean;
   seeds?: number;
-  workers: number;
   save?: boolean;
   json?: boolean;
   data: string;
@@ -37,6 +36,8 @@ interface Target {
   readonly slug: string;
   readonly paper: ReportedPaper;
   readonly moduleUrl: string;
+  /** Absent for somebody's own file. */
+  readonly reference?: ExperimentReference;
   readonly load: () => Promise<{ readonly default: AnyExperiment }>;
   /** Where `--save` keeps the results. */
   readonly savePath?: string;
@@ -48,7 +49,7 @@ type Outcome = { readonly slug: string; readonly seconds: number } & (
 );
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command("reproduce")
     .argument("[slug...]", "papers, or files that export an experiment")
     .description("run reproductions and judge the papers' claims")
@@ -57,7 +58,6 @@ export function register(program: Command): void {
     .option("--quick", "the quick settings: a look, not a reproduction")
     .option("--seeds <n>", "number of test seeds instead of the experiment's own", wholeNumber(1))
     .option("--workers <n>", "units that run at the same time", wholeNumber(1), availableParallelism())
-    .addOption(new Option("--engine <engine>", "where units run").choices(["local"]).default("local"))
     .option("--save", "keep the results with the paper, as results.json")
     .option("--json", "print one JSON document")
     .addOption(dataOption())
@@ -67,6 +67,7 @@ export function register(program: Command): void {
         "A run that was stopped goes on where it was when the same command is given again.",
     )
     .action(reproduceAll);
+  engineOptions(command);
 }
 
 async function reproduceAll(slugs: string[], options: ReproduceOptions): Promise<void> {
@@ -76,28 +77,29 @@ async function reproduceAll(slugs: string[], options: ReproduceOptions): Promise
   }
   const dataFolder = await requireWritable(options.data);
   const cancel = new AbortController();
-  const stop = () => cancel.abort(new Error("stopped; the same command goes on from here"));
+  const engine = await openEngine(options);
+  const stop = () => cancel.abort(new Error(engine.onStop));
   process.once("SIGINT", stop).once("SIGTERM", stop);
-  const pool = threadPool(options.workers);
-  const outcomes: Outcome[] = [];
+  const outcomes = new Array<Outcome>(targets.length);
   const view = progressView(
     await Promise.all(targets.map((target) => jobOf(target, options))),
     process.stderr,
   );
   try {
-    for (const [index, target] of targets.entries()) {
-      const where = { dataFolder, pool, signal: cancel.signal, view: view.job(index) };
-      const outcome = await reproduceOne(target, options, where);
-      outcomes.push(outcome);
-      if (!options.json && targets.length === 1) {
-        view.close();
-        report(outcome, target, options, dataFolder);
+    const queue = targets.entries();
+    const work = async () => {
+      for (const [index, target] of queue) {
+        const where = { dataFolder, engine, signal: cancel.signal, view: view.job(index) };
+        outcomes[index] = await reproduceOne(target, options, where);
       }
-    }
+    };
+    await Promise.all(Array.from({ length: engine.atOnce }, work));
+    view.close();
+    if (!options.json && targets.length === 1) report(outcomes[0]!, targets[0]!, options, dataFolder);
   } finally {
     view.close();
     process.off("SIGINT", stop).off("SIGTERM", stop);
-    await pool.close();
+    await engine.close();
   }
   if (options.json) process.stdout.write(`${JSON.stringify(outcomes.map(toJson), null, 1)}\n`);
   else if (outcomes.length > 1) summarize(outcomes, dataFolder);
@@ -117,10 +119,11 @@ async function reproduceOne(
   options: ReproduceOptions,
   {
     view,
+    engine,
     ...where
   }: {
     readonly dataFolder: string;
-    readonly pool: ThreadPool;
+    readonly engine: Engine;
     readonly signal: AbortSignal;
     readonly view: JobView;
   },
@@ -128,12 +131,14 @@ async function reproduceOne(
   const started = performance.now();
   const seconds = () => (performance.now() - started) / 1000;
   try {
+    const mode = options.quick ? "quick" : "full";
     const results = await runReproduction({
       slug: target.slug,
       paper: target.paper,
       experiment: (await target.load()).default,
       moduleUrl: target.moduleUrl,
-      mode: options.quick ? "quick" : "full",
+      mode,
+      executor: engine.executor({ ...target, mode }),
       ...where,
       onEvent: view.onEvent,
       onCorrupted: (path, reason) => notice(`${path} is corrupted (${reason}) and is made again`),
@@ -143,6 +148,7 @@ async function reproduceOne(
     return { slug: target.slug, seconds: seconds(), results };
   } catch (error) {
     where.signal.throwIfAborted();
+    if (error instanceof UsageError) throw error;
     const message = error instanceof Error ? error.message : String(error);
     notice(`${target.slug} failed: ${message}`);
     return { slug: target.slug, seconds: seconds(), error: message };
@@ -181,6 +187,7 @@ function roomTarget(room: Room): Target {
     slug: room.paper.slug,
     paper: room.paper,
     moduleUrl: experimentModule(room).href,
+    reference: { kind: "paper", name: room.paper.slug },
     load: room.loadExperiment!,
     savePath: savedResultsPath(room),
   };

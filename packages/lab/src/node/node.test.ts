@@ -58,7 +58,7 @@ async function run(
       experiment,
       moduleUrl: built(name).href,
       mode: "full",
-      pool,
+      executor: () => pool.executor(built(name).href),
       dataFolder,
       onCorrupted: (path) => corrupted.push(path),
       ...rest,

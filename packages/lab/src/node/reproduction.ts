@@ -2,11 +2,10 @@ import { join } from "node:path";
 import type { AnyExperiment, Mode } from "@prior-art/toolkit/experiment";
 import { drawFigure } from "../report/figure.ts";
 import { type ReportedPaper, renderReport } from "../report/html.ts";
-import { type LabEvent, reproduce } from "../reproduce.ts";
+import { type Executor, type LabEvent, reproduce } from "../reproduce.ts";
 import type { Results } from "../results.ts";
 import { codeVersion, thisEnvironment } from "./environment.ts";
 import { fileStore, writeAtomically, writeResults } from "./files.ts";
-import type { ThreadPool } from "./threads.ts";
 
 export interface ReproductionOptions {
   readonly slug: string;
@@ -16,7 +15,8 @@ export interface ReproductionOptions {
   readonly moduleUrl: string;
   readonly mode: Mode;
   readonly seeds?: number;
-  readonly pool: ThreadPool;
+  /** What runs the units of this code. */
+  readonly executor: (codeVersion: string) => Executor;
   /** Finished units, results, figures and reports are kept in here. */
   readonly dataFolder: string;
   readonly signal?: AbortSignal;
@@ -37,7 +37,7 @@ export function reproductionFiles(dataFolder: string, slug: string, mode: Mode) 
   };
 }
 
-/** Reproduces on worker threads, resuming from stored units, and writes results, figure and report. */
+/** Reproduces, resuming from stored units, and writes results, figure and report. */
 export async function runReproduction(options: ReproductionOptions): Promise<Results> {
   const { slug, mode, moduleUrl, dataFolder, experiment } = options;
   const version = await codeVersion(moduleUrl);
@@ -45,7 +45,7 @@ export async function runReproduction(options: ReproductionOptions): Promise<Res
     slug,
     experiment,
     mode,
-    executor: options.pool.executor(moduleUrl),
+    executor: options.executor(version),
     store: fileStore(join(dataFolder, "units", slug, `${mode}-${version}`), options.onCorrupted),
     environment: thisEnvironment(),
     codeVersion: version,
