@@ -16,7 +16,13 @@ export {
 export { IMPORT_FORMATS, type ImportFormat, type ImportReport } from "./import/importFile.ts";
 export { UnreadableFileError } from "./import/record.ts";
 export { Library, openLibrary } from "./library.ts";
-export { type Job, type Scheduler, type SchedulerOptions, startScheduler } from "./scheduler/scheduler.ts";
+export {
+  type Job,
+  type JobOutcome,
+  type Scheduler,
+  type SchedulerOptions,
+  startScheduler,
+} from "./scheduler/scheduler.ts";
 export { DEFAULT_EMBEDDER } from "./search/embedding/embeddings.ts";
 export { InvalidSearchError, type SearchHit, type SearchPage, type SearchRequest } from "./search/search.ts";
 export type { Segment } from "./search/snippet.ts";

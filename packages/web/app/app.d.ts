@@ -1,4 +1,4 @@
-import type { IncomingMessage } from "node:http";
+import type { SiteRequest } from "$service/server.ts";
 import type { Site } from "$service/site.ts";
 
 declare global {
@@ -10,7 +10,7 @@ declare global {
       theme: "light" | "dark" | "auto";
     }
     interface Platform {
-      req: IncomingMessage & { site?: Site };
+      req: SiteRequest;
     }
     interface Error {
       message: string;

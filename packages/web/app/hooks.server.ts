@@ -36,9 +36,9 @@ export const handle: Handle = async ({ event, resolve }) => {
 export const handleError: HandleServerError = ({ error, event, status, message }) => {
   if (status === 404) return { message: "There is no such page here." };
   if (status < 500) return { message };
-  const id = crypto.randomUUID().slice(0, 8);
-  console.error(
-    `prior-art: ${id} ${event.request.method} ${event.route.id}: ${(error as Error).stack ?? error}`,
-  );
+  const { requestId: id = "", log } = event.platform?.req ?? {};
+  log?.error(`${event.request.method} ${event.route.id}: ${(error as Error).stack ?? error}`, {
+    requestId: id,
+  });
   return { message: "The page could not be made. Please try again.", id };
 };

@@ -1,9 +1,11 @@
 export * from "./api/documents.ts";
 export { type ApiDocument, openApiDocument } from "./api/openapi.ts";
+export { createLog, LOG_FORMATS, type Log, type LogFormat } from "./observability/log.ts";
+export type { Metrics } from "./observability/metrics.ts";
 export type { MeasuredTable, PaperPage, TestedClaim } from "./papers.ts";
 export { type GuardedRequest, type RateLimits, type Refusal, requestGuard } from "./requestGuard.ts";
 export { documentPolicy, securityHeaders } from "./securityHeaders.ts";
-export { createSiteServer, type SiteServer } from "./server.ts";
+export { createSiteServer, type SiteServer, type SiteServerOptions } from "./server.ts";
 export { type FamilyCard, type Leaderboard, type ListedPaper, Site, type SiteOptions } from "./site.ts";
 export { sitemap } from "./sitemap.ts";
 export { subscriptionFromForm } from "./subscriptionForm.ts";

@@ -113,6 +113,16 @@ export class Site {
     );
   }
 
+  /** Whether the database answers within two seconds. */
+  async isReachable(): Promise<boolean> {
+    const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 2000).unref());
+    const answer = this.library.database.execute("select 1").then(
+      () => true,
+      () => false,
+    );
+    return Promise.race([answer, late]);
+  }
+
   /** Papers by trend, with their votes. */
   async trending(
     window: TrendingWindow,

@@ -1,10 +1,17 @@
 import { existsSync } from "node:fs";
 import type { Server } from "node:http";
-import { createMailer, type Library, type Mailer, startScheduler } from "@prior-art/library";
-import { createSiteServer, Site } from "@prior-art/web";
-import type { Command } from "commander";
+import { createMailer, type JobOutcome, type Library, type Mailer, startScheduler } from "@prior-art/library";
+import {
+  createLog,
+  createSiteServer,
+  LOG_FORMATS,
+  type Log,
+  type LogFormat,
+  type Metrics,
+  Site,
+} from "@prior-art/web";
+import { type Command, Option } from "commander";
 import { dataOption } from "../dataFolder.ts";
-import { notice } from "../notice.ts";
 import { UsageError, wholeNumber } from "../usage.ts";
 import { mailSettings } from "./digest.ts";
 import { databaseOption, type LibraryLocation, withLibrary } from "./search.ts";
@@ -19,6 +26,14 @@ export function register(program: Command): void {
     .addOption(dataOption())
     .addOption(databaseOption())
     .addOption(sourcesOption())
+    .addOption(
+      new Option(
+        "--log <format>",
+        "json: a line for every request and event; text: what a person should know",
+      )
+        .choices(LOG_FORMATS)
+        .default("text"),
+    )
     .action(serve);
 }
 
@@ -26,7 +41,11 @@ interface ServeOptions extends LibraryLocation {
   readonly port: number;
   readonly host: string;
   readonly sources?: string;
+  readonly log: LogFormat;
 }
+
+/** Milliseconds that requests which came before the end may take. */
+const PATIENCE = 10_000;
 
 async function serve(options: ServeOptions): Promise<void> {
   if (options.port > 65_535) throw new UsageError(`there is no port ${options.port}; choose one up to 65535`);
@@ -34,22 +53,28 @@ async function serve(options: ServeOptions): Promise<void> {
     process.once("SIGINT", () => resolve()).once("SIGTERM", () => resolve());
   });
   const settings = mailSettings(options.data);
-  const { server, open } = createSiteServer();
+  const log = createLog(options.log, (line) => process.stderr.write(line));
+  const { server, open, drain, metrics } = createSiteServer({
+    log,
+    metricsToken: process.env.PRIOR_ART_METRICS_TOKEN || undefined,
+  });
   const port = await listen(server, options);
   // Without a configured address, links lead to where the site is.
   const address = process.env.PRIOR_ART_SITE ? settings.site : `http://localhost:${port}`;
   try {
     await withLibrary(options, async (library) => {
       const mailer = createMailer(settings);
-      await open(new Site({ library, mailer, address, dataFolder: options.data, log: notice }));
-      notice(`at http://${options.host}:${port}/ (stop with Ctrl-C)`);
-      await runSchedule(options, { library, mailer, address }, stopped);
+      await open(new Site({ library, mailer, address, dataFolder: options.data, log: log.error }));
+      log.notice(`at http://${options.host}:${port}/ (stop with Ctrl-C)`);
+      const stopSchedule = await startSchedule(options, { library, mailer, address, log, metrics });
+      await stopped;
+      // Both need the library, which is closed afterwards.
+      await Promise.all([drain(PATIENCE), stopSchedule()]);
       mailer.close();
     });
   } finally {
     server.close();
-    server.closeIdleConnections();
-    setTimeout(() => server.closeAllConnections(), 2000).unref();
+    server.closeAllConnections();
   }
 }
 
@@ -65,24 +90,44 @@ async function listen(server: Server, { host, port }: ServeOptions): Promise<num
   return (server.address() as { port: number }).port;
 }
 
-/** Digests, sync and embedding on schedule, until `stopped`. */
-async function runSchedule(
+interface Surroundings {
+  readonly library: Library;
+  readonly mailer: Mailer;
+  readonly address: string;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** Digests, sync and embedding on schedule. @returns what ends them: finished or back in the queue */
+async function startSchedule(
   options: ServeOptions,
-  {
-    library,
-    mailer,
-    address,
-  }: { readonly library: Library; readonly mailer: Mailer; readonly address: string },
-  stopped: Promise<void>,
-): Promise<void> {
+  { library, mailer, address, log, metrics }: Surroundings,
+): Promise<() => Promise<void>> {
   const file = sourcesFile(options);
   const sources = existsSync(file) ? await configuredSources(file) : [];
   const scheduler = await startScheduler(library, {
     mailer,
     site: address,
     sources,
-    onError: (error) => notice(error.message),
+    onFinished: (outcome) => count(outcome, metrics),
+    onError(error, job) {
+      log.error(error.message, job ? { job } : {});
+      if (job) metrics.job(job, "failed");
+    },
   });
-  await stopped;
-  await scheduler.stop();
+  metrics.watchQueues(() => scheduler.waiting());
+  return () => scheduler.stop();
+}
+
+function count(outcome: JobOutcome, metrics: Metrics): void {
+  metrics.job(outcome.job, "finished");
+  if (outcome.job === "digest") {
+    metrics.digests("sent", outcome.report.sent);
+    metrics.digests("failed", outcome.report.failed + outcome.report.bounced);
+  } else if (outcome.job === "sync")
+    for (const { added, updated, skipped } of outcome.report) {
+      metrics.synced("added", added);
+      metrics.synced("updated", updated);
+      metrics.synced("skipped", skipped);
+    }
 }

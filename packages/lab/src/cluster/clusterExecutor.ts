@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Mode } from "@prior-art/toolkit/experiment";
 import type { Executor } from "../reproduce.ts";
 import { UnitError, type UnitHooks } from "../runUnit.ts";
@@ -90,6 +91,8 @@ export function clusterExecutor({
           reject(hooks.signal.reason);
           return;
         }
+        // Every waiting unit listens.
+        setMaxListeners(0, hooks.signal);
         const cancel = () => settle(key, ({ reject: refuse }) => refuse(hooks.signal.reason));
         hooks.signal.addEventListener("abort", cancel, { once: true });
         const done = () => hooks.signal.removeEventListener("abort", cancel);

@@ -21,6 +21,9 @@ export class ServerUnreachableError extends Error {
 
 const LONGEST_PAUSE = 3_000;
 
+/** Serialization failure and deadlock: the same work succeeds when it is done again. */
+const COLLIDED = /^(40001|40P01)$/;
+
 /** Codes of a server that is away or going: sockets, and PostgreSQL's classes 08 (connection) and 57P (operator). */
 const AWAY = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08...|57P0[123])$/;
 const isAway = (error: unknown): boolean => {
@@ -81,8 +84,9 @@ export class Connection {
         this.#report(undefined);
         return result;
       } catch (error) {
-        if (!isAway(error) || this.#options.signal?.aborted) throw error;
-        this.#report(error as Error);
+        const collided = COLLIDED.test((error as { code?: string }).code ?? "");
+        if (!(collided || isAway(error)) || this.#options.signal?.aborted) throw error;
+        if (!collided) this.#report(error as Error);
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }

@@ -23,7 +23,7 @@ async function start(library: Library, options: Partial<SchedulerOptions> = {}) 
     site: SITE,
     sources: [],
     pollSeconds: 0.5,
-    onFinished: (job, report) => waiting.get(job)?.(report),
+    onFinished: ({ job, report }) => waiting.get(job)?.(report),
     ...options,
   });
   const run = async (job: Job) => {

@@ -1,13 +1,19 @@
 import PgBoss from "pg-boss";
 import type { Mailer } from "../digest/mailer.ts";
-import { sendDigests } from "../digest/sendDigests.ts";
+import { type DigestReport, sendDigests } from "../digest/sendDigests.ts";
 import type { Library } from "../library.ts";
 import type { Source } from "../sync/sources.ts";
-import { type SyncOptions, syncSources } from "../sync/syncSources.ts";
+import { type SourceReport, type SyncOptions, syncSources } from "../sync/syncSources.ts";
 
 /** The recurring work of a running library. */
 export const JOBS = ["digest", "sync", "embed"] as const;
 export type Job = (typeof JOBS)[number];
+
+/** What a job that ended has done. */
+export type JobOutcome =
+  | { readonly job: "digest"; readonly report: DigestReport }
+  | { readonly job: "sync"; readonly report: readonly SourceReport[] }
+  | { readonly job: "embed"; readonly report: { readonly embedded: number } };
 
 export interface SchedulerOptions {
   readonly mailer: Mailer;
@@ -16,9 +22,9 @@ export interface SchedulerOptions {
   readonly sources: readonly Source[];
   readonly sync?: SyncOptions;
   /** Told what a finished job did. */
-  readonly onFinished?: (job: Job, report: unknown) => void;
-  /** Told of failures; the job is tried again. */
-  readonly onError?: (error: Error) => void;
+  readonly onFinished?: (outcome: JobOutcome) => void;
+  /** Told of failures; the job is tried again. Without a job, of the queue's own. */
+  readonly onError?: (error: Error, job?: Job) => void;
   /** Seconds between two looks into the queue. */
   readonly pollSeconds?: number;
 }
@@ -27,7 +33,12 @@ export interface SchedulerOptions {
 export interface Scheduler {
   /** Queues a job now, besides its schedule. Nothing is queued while one is waiting already. */
   trigger(job: Job): Promise<void>;
-  /** Lets running jobs finish, for at most 30 seconds, then stops. */
+  /** Jobs that wait, by name. */
+  waiting(): Promise<Record<Job, number>>;
+  /**
+   * Asks running jobs to stop at their next safe point and waits for them, for at most 30 seconds. A job that did not
+   * finish goes back to the queue, for the next start.
+   */
   stop(): Promise<void>;
 }
 
@@ -58,11 +69,9 @@ export async function startScheduler(library: Library, options: SchedulerOptions
     await boss.createQueue(job, { name: job, policy: "short" });
     await boss.work(job, { pollingIntervalSeconds: options.pollSeconds ?? 10 }, async () => {
       try {
-        const report = await runJob(job, library, options, stopping.signal);
-        options.onFinished?.(job, report);
+        options.onFinished?.(await runJob(job, library, options, stopping.signal));
       } catch (error) {
-        if (stopping.signal.aborted) return;
-        options.onError?.(error as Error);
+        if (!stopping.signal.aborted) options.onError?.(error as Error, job);
         throw error;
       }
     });
@@ -72,6 +81,10 @@ export async function startScheduler(library: Library, options: SchedulerOptions
     async trigger(job) {
       await boss.send(job, {}, { expireInSeconds: JOB_TIMEOUT_SECONDS, retryLimit: 2 });
     },
+    async waiting() {
+      const counts = await Promise.all(JOBS.map(async (job) => [job, await boss.getQueueSize(job)] as const));
+      return Object.fromEntries(counts) as Record<Job, number>;
+    },
     async stop() {
       stopping.abort();
       await boss.stop({ graceful: true, wait: true, close: false, timeout: SHUTDOWN_TIME });
@@ -79,16 +92,28 @@ export async function startScheduler(library: Library, options: SchedulerOptions
   };
 }
 
-async function runJob(job: Job, library: Library, options: SchedulerOptions, signal: AbortSignal) {
+async function runJob(
+  job: Job,
+  library: Library,
+  options: SchedulerOptions,
+  signal: AbortSignal,
+): Promise<JobOutcome> {
   switch (job) {
-    case "digest":
-      return sendDigests(library, { mailer: options.mailer, site: options.site, signal });
-    case "embed":
-      return { embedded: await library.embeddings.embedPending({ signal }) };
+    case "digest": {
+      const report = await sendDigests(library, { mailer: options.mailer, site: options.site, signal });
+      signal.throwIfAborted();
+      return { job, report };
+    }
+    case "embed": {
+      const embedded = await library.embeddings.embedPending({ signal });
+      signal.throwIfAborted();
+      return { job, report: { embedded } };
+    }
     case "sync": {
-      const reports = await syncSources(library.database, options.sources, { ...options.sync, signal });
+      const report = await syncSources(library.database, options.sources, { ...options.sync, signal });
       await library.embeddings.embedPending({ signal });
-      return reports;
+      signal.throwIfAborted();
+      return { job, report };
     }
   }
 }

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -19,6 +19,8 @@ export function postgresPrograms(): string | undefined {
 export interface PostgresServer {
   /** Creates an empty database and returns its address. */
   createDatabase(): string;
+  /** Kills the server as a power failure would, and starts it again on the same port with the same data. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -38,18 +40,31 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
   const port = await freePort();
   const settings = ["fsync=off", `listen_addresses=127.0.0.1`, `unix_socket_directories=${folder}`];
   const options = settings.flatMap((setting) => ["-c", setting]);
-  const server = spawn(...asUser("postgres", "-D", data, "-p", String(port), ...options), {
-    stdio: ["ignore", "ignore", "pipe"],
-    cwd: folder,
-  });
-  await new Promise<void>((resolve, reject) => {
-    let log = "";
-    server.once("exit", () => reject(new Error(`PostgreSQL did not start: ${log}`)));
-    server.stderr!.on("data", (chunk: Buffer) => {
-      log += chunk;
-      if (log.includes("ready to accept connections")) resolve();
+  const start = async (): Promise<ChildProcess> => {
+    const started = spawn(...asUser("postgres", "-D", data, "-p", String(port), ...options), {
+      stdio: ["ignore", "ignore", "pipe"],
+      cwd: folder,
     });
-  });
+    await new Promise<void>((resolve, reject) => {
+      let log = "";
+      started.once("exit", () => reject(new Error(`PostgreSQL did not start: ${log}`)));
+      started.stderr!.on("data", (chunk: Buffer) => {
+        log += chunk;
+        if (log.includes("ready to accept connections")) resolve();
+      });
+    });
+    return started;
+  };
+  let server = await start();
+  const end = async (): Promise<void> => {
+    server.removeAllListeners("exit");
+    const ended = new Promise((resolve) => server.once("exit", resolve));
+    execFileSync(...asUser("pg_ctl", "stop", "-D", data, "-m", "immediate"), {
+      stdio: "ignore",
+      cwd: folder,
+    });
+    await ended;
+  };
   let databases = 0;
   const psql = (statement: string) =>
     execFileSync(join(programs, "psql"), [
@@ -61,14 +76,12 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
       psql(`create database ${name}`);
       return `postgres://library@127.0.0.1:${port}/${name}`;
     },
+    async restart() {
+      await end();
+      server = await start();
+    },
     async stop() {
-      server.removeAllListeners("exit");
-      const ended = new Promise((resolve) => server.once("exit", resolve));
-      execFileSync(...asUser("pg_ctl", "stop", "-D", data, "-m", "immediate"), {
-        stdio: "ignore",
-        cwd: folder,
-      });
-      await ended;
+      await end();
       rmSync(folder, { recursive: true, force: true });
     },
   };
