@@ -1,0 +1,324 @@
+import {
+  add,
+  data,
+  evaluate,
+  grad,
+  item,
+  jit,
+  linalg,
+  matmul,
+  mul,
+  random,
+  scan,
+  sub,
+  type Tensor,
+  tensor,
+  transpose,
+  zeros,
+} from "@prior-art/tensor";
+import {
+  adam,
+  addDecayedWeights,
+  applyUpdates,
+  chain,
+  clipByGlobalNorm,
+  cosineDecay,
+  type GradientTransformation,
+  lion,
+  masked,
+  momentum,
+  requireFinite,
+  scaleByAdam,
+  scaleByLearningRate,
+  sgd,
+  skipNonFinite,
+  stateBytes,
+} from "@prior-art/toolkit/optim";
+import { describe, expect, test } from "vitest";
+import { leadingVectors } from "../lowRank.ts";
+import { flow } from "./flow.ts";
+import { onlinePcaGradient, onlinePcaLoss, onlineSubspaceDescent } from "./method.ts";
+
+const gaussian = (seed: number, shape: readonly number[]): Tensor =>
+  random.normal(random.key(seed), shape, { dtype: "float64" });
+const double = (values: number[], shape: number[]): Tensor => tensor(new Float64Array(values), { shape });
+const gap = async (a: Tensor, b: Tensor): Promise<number> =>
+  Math.max(...[...(await data(sub(a, b)))].map(Math.abs));
+const eye = (n: number): Tensor =>
+  double(
+    Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0)),
+    [n, n],
+  );
+
+async function path<P, S>(
+  o: GradientTransformation<P, S>,
+  start: P,
+  gradients: readonly P[],
+): Promise<{ params: P[]; states: S[] }> {
+  const step = jit((g: P, s: S, p: P) => {
+    const [updates, next] = o.update(g, s, p);
+    return [applyUpdates(p, updates), next] as const;
+  });
+  let [params, state] = [start, o.init(start)];
+  const [all, states] = [[] as P[], [] as S[]];
+  for (const g of gradients) {
+    [params, state] = await step(g, state, params);
+    all.push(params);
+    states.push(state);
+  }
+  return { params: all, states };
+}
+
+describe("online PCA", () => {
+  const g = double([2, 0, 0, 1], [2, 2]);
+  const p = double([1, 0], [2, 1]);
+
+  test("G = diag(2, 1) and P = e₁ lose 1/5", async () => {
+    expect(await item(onlinePcaLoss(p, g, 0))).toBeCloseTo(0.2, 12);
+    expect(await item(onlinePcaLoss(mul(2, p), g, 0.1))).toBeCloseTo(
+      (4 * (1 - 4) ** 2 + 1) / 5 + 0.1 * 9,
+      12,
+    );
+  });
+
+  test("the closed gradient is the derivative of the loss, by differentiation and by finite differences", async () => {
+    const [P, G] = [gaussian(1, [5, 3]), gaussian(2, [5, 7])];
+    for (const mu of [0, 0.1, 2]) {
+      const closed = onlinePcaGradient(P, G, mu);
+      expect(await gap(closed, grad((x: Tensor) => onlinePcaLoss(x, G, mu))(P))).toBeLessThan(1e-12);
+      const direction = gaussian(3, [5, 3]);
+      const at = (h: number) => item(onlinePcaLoss(add(P, mul(h, direction)), G, mu));
+      const slope = ((await at(1e-5)) - (await at(-1e-5))) / 2e-5;
+      expect([...(await data(mul(closed, direction)))].reduce((a, b) => a + b)).toBeCloseTo(slope, 6);
+    }
+  });
+
+  test("does not depend on the size of the gradient, and a gradient of zero gives no NaN", async () => {
+    const [P, G] = [gaussian(1, [5, 3]), gaussian(2, [5, 7])];
+    expect(await gap(onlinePcaGradient(P, mul(1e-3, G)), onlinePcaGradient(P, G))).toBeLessThan(1e-12);
+    const orthonormal = linalg.qr(P).q;
+    expect(
+      await gap(onlinePcaGradient(orthonormal, zeros([5, 7], "float64")), zeros([5, 3], "float64")),
+    ).toBeLessThan(1e-12);
+  });
+
+  test("descent from a random P on one gradient ends at the leading subspace, orthonormal", async () => {
+    const g0 = matmul(
+      mul(linalg.qr(gaussian(4, [8, 8])).q, double([5, 4, 3, 1, 0.8, 0.6, 0.3, 0.1], [8])),
+      linalg.qr(gaussian(5, [8, 8])).q,
+    );
+    const start = mul(0.3, gaussian(6, [8, 3]));
+    await evaluate({ g0, start });
+    const [p] = await jit((s: Tensor) =>
+      scan((x: Tensor) => [sub(x, mul(0.1, onlinePcaGradient(x, g0, 0.1))), null] as const, s, null, {
+        length: 4000,
+      }),
+    )(start);
+    expect(await gap(matmul(transpose(p), p), eye(3))).toBeLessThan(1e-6);
+    // Cosines of the principal angles are the singular values of P*ᵀP; angles below 1e-3 have cosines above 1 - 5e-7.
+    const cosines = await data(
+      linalg.singularValues(matmul(transpose(leadingVectors(g0, 3)), linalg.qr(p).q)),
+    );
+    expect(Math.min(...cosines)).toBeGreaterThan(1 - 5e-7);
+  });
+});
+
+describe("online subspace descent", () => {
+  const gradients = [0, 1, 2, 3].map((i) => gaussian(10 + i, [4, 6]));
+  const start = gaussian(9, [4, 6]);
+  const rate = { learningRate: 0.1 };
+  /** So slow that P stays where it starts. */
+  const still = { learningRate: 1e-300 };
+
+  test("at full rank with P at rest and SGD is SGD; with Adam it is not", async () => {
+    const ours = async <S>(base: GradientTransformation<Tensor, S>) =>
+      (await path(onlineSubspaceDescent(base, { rank: 4, pca: still }), start, gradients)).params[3]!;
+    expect(
+      await gap(await ours(sgd<Tensor>(rate)), (await path(sgd<Tensor>(rate), start, gradients)).params[3]!),
+    ).toBeLessThan(1e-9);
+    expect(
+      await gap(
+        await ours(adam<Tensor>(rate)),
+        (await path(adam<Tensor>(rate), start, gradients)).params[3]!,
+      ),
+    ).toBeGreaterThan(1e-2);
+  });
+
+  test("with P = I it is Adam", async () => {
+    // Leading vectors of a diagonal matrix are the axes.
+    const first = double([4, 0, 0, 0, 3, 0, 0, 0, 2], [3, 3]);
+    const all = [first, gaussian(1, [3, 3]), gaussian(2, [3, 3])];
+    const w = gaussian(3, [3, 3]);
+    const ours = await path(onlineSubspaceDescent(adam<Tensor>(rate), { rank: 3, pca: still }), w, all);
+    expect(await gap(ours.params[2]!, (await path(adam<Tensor>(rate), w, all)).params[2]!)).toBeLessThan(
+      1e-9,
+    );
+  });
+
+  test("weights move within the span of the P before its own step, by the base's answer to PᵀG", async () => {
+    const o = onlineSubspaceDescent(sgd<Tensor>(rate), { rank: 2, scale: 0.5, pca: { learningRate: 0.1 } });
+    const { params, states } = await path(o, start, gradients);
+    const p0 = leadingVectors(gradients[0]!, 2);
+    expect(
+      await gap(sub(params[0]!, start), mul(-0.05, matmul(p0, matmul(transpose(p0), gradients[0]!)))),
+    ).toBeLessThan(1e-9);
+    for (const step of [1, 2, 3]) {
+      const p = states[step - 1]!.subspaces.projections[0]!;
+      expect(
+        await gap(
+          sub(params[step]!, params[step - 1]!),
+          mul(-0.05, matmul(p, matmul(transpose(p), gradients[step]!))),
+        ),
+      ).toBeLessThan(1e-9);
+    }
+  });
+
+  test("P takes a step of its own optimizer down the PCA loss of the same gradient", async () => {
+    const o = onlineSubspaceDescent(adam<Tensor>(rate), {
+      rank: 2,
+      pca: { optimizer: sgd<readonly Tensor[]>({ learningRate: 1 }), learningRate: 0.01, mu: 0.3 },
+    });
+    const { states } = await path(o, start, gradients);
+    const [before, after] = [states[1]!.subspaces.projections[0]!, states[2]!.subspaces.projections[0]!];
+    // sgd turns gradients into their negatives; the rate's own minus turns them back, so this is an ascent.
+    expect(
+      await gap(after, add(before, mul(0.01, onlinePcaGradient(before, gradients[2]!, 0.3)))),
+    ).toBeLessThan(1e-9);
+    const plain = onlineSubspaceDescent(adam<Tensor>(rate), { rank: 2 });
+    const step = jit((g: Tensor, s: ReturnType<typeof plain.init>) => plain.update(g, s, start)[1]);
+    let state = plain.init(start);
+    let last = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 40; i++) {
+      const g = i < 2 ? gradients[0]! : gradients[1]!;
+      state = await step(g, state);
+      if (i >= 2 && i % 10 === 0) {
+        const loss = await item(onlinePcaLoss(state.subspaces.projections[0]!, g));
+        expect(loss).toBeLessThan(last);
+        last = loss;
+      }
+    }
+  });
+
+  test("a tall matrix is treated as its transpose", async () => {
+    const o = onlineSubspaceDescent(adam<Tensor>(rate), { rank: 2 });
+    const wide = await path(o, start, gradients);
+    const tall = await path(
+      o,
+      transpose(start),
+      gradients.map((g) => transpose(g)),
+    );
+    expect(await gap(transpose(wide.params[3]!), tall.params[3]!)).toBeLessThan(1e-9);
+  });
+
+  test("takes Lion and momentum as base, and steps with Lion are P times signs", async () => {
+    const o = onlineSubspaceDescent(lion<Tensor>(rate), { rank: 2, pca: still });
+    const { params } = await path(o, start, gradients.slice(0, 1));
+    const inside = await data(matmul(transpose(leadingVectors(gradients[0]!, 2)), sub(params[0]!, start)));
+    expect([...inside].map(Math.abs)).toEqual([...inside].map(() => expect.closeTo(0.1, 9)));
+    await expect(
+      requireFinite(
+        "momentum",
+        (await path(onlineSubspaceDescent(momentum<Tensor>(rate), { rank: 1 }), start, gradients)).params,
+      ),
+    ).resolves.toBeUndefined();
+  });
+
+  test("the state holds 2·r·m moments, n·r of P and 2·n·r of its Adam", () => {
+    const params = { w: zeros([64, 128]), tall: zeros([96, 32]), b: zeros([7]) };
+    const o = onlineSubspaceDescent(scaleByAdam<typeof params>(), { rank: 4 });
+    const numbers = 2 * 4 * (128 + 96) + 3 * 4 * (64 + 32) + 2 * 7;
+    // Counters: the whole's, the base's, and two of the optimizer of P.
+    expect(stateBytes(o.init(params))).toBe(4 * (numbers + 4));
+  });
+
+  test("chains with clipping, a schedule, a mask and decay in one line", async () => {
+    type P = { w: Tensor; b: Tensor };
+    const params: P = { w: start, b: gaussian(1, [6]) };
+    const g: P = { w: gradients[0]!, b: gaussian(2, [6]) };
+    const o = chain<
+      P,
+      readonly [
+        GradientTransformation<P, null>,
+        GradientTransformation<P, unknown>,
+        GradientTransformation<P, null>,
+        GradientTransformation<P, unknown>,
+      ]
+    >(
+      clipByGlobalNorm(1),
+      masked(onlineSubspaceDescent(scaleByAdam<Tensor[]>(), { rank: 2 }), (t) => t.rank > 1),
+      addDecayedWeights(0.1, (t) => t.rank > 1),
+      scaleByLearningRate(cosineDecay(0.1, 10)),
+    );
+    const { params: after } = await path(o, params, [g, g, g]);
+    expect(await gap(after[2]!.w, params.w)).toBeGreaterThan(0.01);
+    // The first step's part outside the subspace is decay alone.
+    const p = leadingVectors(gradients[0]!, 2);
+    const outside = (t: Tensor): Tensor => sub(t, matmul(p, matmul(transpose(p), t)));
+    expect(await gap(outside(sub(after[0]!.w, params.w)), outside(mul(-0.01, params.w)))).toBeLessThan(1e-9);
+    expect(await gap(after[0]!.b, params.b)).toBeGreaterThan(0);
+  });
+});
+
+describe("the energy", () => {
+  test("falls as the flow says up to the square of the step, on every path of projections", async () => {
+    for (const rule of ["frozen", "jumping", "random", "pca"] as const) {
+      const at = (h: number) => flow({ rule, seed: 1, h, steps: Math.round(1 / h), rank: 3, size: 12 });
+      const [coarse, fine] = [await at(0.04), await at(0.02)];
+      // Other draws at another step leave some noise in the worst one.
+      expect(Math.log2(coarse.error / fine.error)).toBeGreaterThan(rule === "jumping" ? 1.5 : 1.8);
+      // A walk through random subspaces loses too little to outweigh the Euler steps' own gain.
+      if (rule !== "jumping") expect(fine.energy.at(-1)!).toBeLessThan(1);
+    }
+  });
+
+  test("its parts are the loss and half the squared momentum", async () => {
+    const { loss, energy } = await flow({ rule: "pca", seed: 1, h: 0.1, steps: 3, rank: 3, size: 6 });
+    expect([loss.length, energy.length, loss[0], energy[0]]).toEqual([4, 4, 1, 1]);
+    // The first step moves the momentum, not the weights.
+    expect(loss[1]).toBe(1);
+    expect(energy[1]).toBeGreaterThan(1);
+  });
+});
+
+describe("bad input", () => {
+  const params = { w: zeros([4, 6]), b: zeros([6]) };
+  const base = adam<typeof params>({ learningRate: 0.1 });
+
+  test("ranks, rates and μ out of range", () => {
+    expect(() => onlineSubspaceDescent(base, { rank: 5 }).init(params)).toThrow(
+      /onlineSubspaceDescent: a matrix of shape \[4, 6\] takes a rank from 1 to 4/,
+    );
+    for (const learningRate of [0, -1, Number.NaN])
+      expect(() => onlineSubspaceDescent(base, { rank: 1, pca: { learningRate } })).toThrow(
+        /learning rate must be positive/,
+      );
+    for (const mu of [-1, Number.NaN])
+      expect(() => onlineSubspaceDescent(base, { rank: 1, pca: { mu } })).toThrow(/mu must not be negative/);
+  });
+
+  test("a tree that changed since init", () => {
+    const o = onlineSubspaceDescent(adam<Record<string, Tensor>>({ learningRate: 0.1 }), { rank: 2 });
+    const grown = { ...params, v: zeros([4, 6]) };
+    expect(() => o.update(grown, o.init(params), grown)).toThrow(/changed since init/);
+    expect(() => o.update(grown, o.init(params), params)).toThrow(/don't fit/);
+  });
+
+  test("non-finite gradients are skipped, weights, moments and P alike", async () => {
+    const o = skipNonFinite(onlineSubspaceDescent(adam<Tensor>({ learningRate: 0.1 }), { rank: 2 }));
+    const w = gaussian(1, [4, 6]);
+    const [, warm] = o.update(gaussian(2, [4, 6]), o.init(w), w);
+    const [updates, after] = o.update(mul(Number.NaN, w), warm, w);
+    expect(await gap(updates, zeros([4, 6], "float64"))).toBe(0);
+    expect(await gap(after.inner.subspaces.projections[0]!, warm.inner.subspaces.projections[0]!)).toBe(0);
+    expect(await item(after.skipped)).toBe(1);
+  });
+
+  test("a first gradient of zero makes no NaN, and a tree without matrices is the base's alone", async () => {
+    const o = onlineSubspaceDescent(base, { rank: 2 });
+    const [updates, state] = o.update(params, o.init(params), params);
+    await expect(requireFinite("zero gradient", [updates, state.subspaces])).resolves.toBeUndefined();
+    const bias = { b: gaussian(1, [3]) };
+    const alone = onlineSubspaceDescent(sgd<typeof bias>({ learningRate: 0.1 }), { rank: 2 });
+    expect(await gap(alone.update(bias, alone.init(bias), bias)[0].b, mul(-0.1, bias.b))).toBe(0);
+  });
+});
