@@ -1,6 +1,13 @@
 import { existsSync } from "node:fs";
 import type { Server } from "node:http";
-import { createMailer, type JobOutcome, type Library, type Mailer, startScheduler } from "@prior-art/library";
+import {
+  createMailer,
+  type JobOutcome,
+  type Library,
+  type Mailer,
+  type Source,
+  startScheduler,
+} from "@prior-art/library";
 import {
   createLog,
   createSiteServer,
@@ -53,6 +60,8 @@ async function serve(options: ServeOptions): Promise<void> {
     process.once("SIGINT", () => resolve()).once("SIGTERM", () => resolve());
   });
   const settings = mailSettings(options.data);
+  const file = sourcesFile(options);
+  const sources = existsSync(file) ? await configuredSources(file) : [];
   const log = createLog(options.log, (line) => process.stderr.write(line));
   const { server, open, drain, metrics } = createSiteServer({
     log,
@@ -66,7 +75,7 @@ async function serve(options: ServeOptions): Promise<void> {
       const mailer = createMailer(settings);
       await open(new Site({ library, mailer, address, dataFolder: options.data, log: log.error }));
       log.notice(`at http://${options.host}:${port}/ (stop with Ctrl-C)`);
-      const stopSchedule = await startSchedule(options, { library, mailer, address, log, metrics });
+      const stopSchedule = await startSchedule({ library, mailer, address, sources, log, metrics });
       await stopped;
       // Both need the library, which is closed afterwards.
       await Promise.all([drain(PATIENCE), stopSchedule()]);
@@ -94,17 +103,20 @@ interface Surroundings {
   readonly library: Library;
   readonly mailer: Mailer;
   readonly address: string;
+  readonly sources: readonly Source[];
   readonly log: Log;
   readonly metrics: Metrics;
 }
 
 /** Digests, sync and embedding on schedule. @returns what ends them: finished or back in the queue */
-async function startSchedule(
-  options: ServeOptions,
-  { library, mailer, address, log, metrics }: Surroundings,
-): Promise<() => Promise<void>> {
-  const file = sourcesFile(options);
-  const sources = existsSync(file) ? await configuredSources(file) : [];
+async function startSchedule({
+  library,
+  mailer,
+  address,
+  sources,
+  log,
+  metrics,
+}: Surroundings): Promise<() => Promise<void>> {
   const scheduler = await startScheduler(library, {
     mailer,
     site: address,
