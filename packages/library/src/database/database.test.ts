@@ -1,8 +1,11 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sql } from "kysely";
 import { afterAll, expect, test } from "vitest";
+import { buildProgram } from "../testing/buildProgram.ts";
 import { describeOnEachDatabase, describeOnServer } from "../testing/databases.ts";
 import { openDatabase } from "./database.ts";
 import { FolderInUseError, lockFolder } from "./folderLock.ts";
@@ -35,6 +38,30 @@ test("the lock of another living process is respected", () => {
   const folder = mkdtempSync(join(root, "other-"));
   writeFileSync(join(folder, "in-use-by"), String(process.ppid));
   expect(() => lockFolder(folder)).toThrow("is open in another process");
+});
+
+test("of many processes that reach for a folder whose owner died, one gets it", async () => {
+  const program = await buildProgram(new URL("../testing/lockProcess.ts", import.meta.url));
+  const folder = mkdtempSync(join(root, "raced-"));
+  writeFileSync(join(folder, "in-use-by"), "999999999");
+  try {
+    for (let round = 0; round < 5; round++) {
+      const processes = Array.from({ length: 5 }, () => fork(program.path, [folder]));
+      const told = (child: ChildProcess) => once(child, "message").then(([message]) => String(message));
+      await Promise.all(processes.map(told));
+      const answers = processes.map(told);
+      for (const child of processes) child.send("go");
+      const said = await Promise.all(answers);
+      expect(said.filter((answer) => answer === "got it")).toHaveLength(1);
+      expect(said.filter((answer) => /is open in another process/.test(answer))).toHaveLength(4);
+      // The next round finds a dead owner.
+      const ended = processes.map((child) => once(child, "exit"));
+      for (const child of processes) child.kill("SIGKILL");
+      await Promise.all(ended);
+    }
+  } finally {
+    program.remove();
+  }
 });
 
 test("an embedded database keeps its data from one opening to the next", async () => {

@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const heldHere = new Set<string>();
@@ -7,6 +8,9 @@ const heldHere = new Set<string>();
 export class FolderInUseError extends Error {
   override readonly name = "FolderInUseError";
 }
+
+/** Milliseconds after which somebody who removes a dead one's lock must have died over it. */
+const LONGEST_TAKEOVER = 5_000;
 
 /**
  * Keeps a second process from opening the same embedded database, which would destroy it.
@@ -17,32 +21,72 @@ export class FolderInUseError extends Error {
 export function lockFolder(folder: string): () => void {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, "in-use-by");
-  for (let attempt = 0; attempt < 2; attempt++) {
-    try {
-      writeFileSync(file, String(process.pid), { flag: "wx" });
-      heldHere.add(file);
-      return () => {
-        heldHere.delete(file);
-        rmSync(file, { force: true });
-      };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
-    const holder = Number(readFileSync(file, "utf8"));
-    if (isAlive(holder, file)) break;
-    rmSync(file, { force: true });
+  while (!create(file)) {
+    if (isHeld(file))
+      throw new FolderInUseError(
+        `The library in ${folder} is open in another process: stop that one, or use a PostgreSQL server (DATABASE_URL)`,
+      );
+    removeDead(file);
   }
-  throw new FolderInUseError(
-    `The library in ${folder} is open in another process: stop that one, or use a PostgreSQL server (DATABASE_URL)`,
-  );
+  heldHere.add(file);
+  return () => {
+    heldHere.delete(file);
+    rmSync(file, { force: true });
+  };
 }
 
-/** After a restart in a container another program, even this one, may have the old number. */
-function isAlive(processId: number, file: string): boolean {
-  if (processId === process.pid) return heldHere.has(file);
-  if (!Number.isInteger(processId) || processId <= 0) return false;
+/** Puts the lock there with its content in one step; `false` when there is one. */
+function create(file: string): boolean {
+  const draft = `${file}.${randomUUID()}`;
+  writeFileSync(draft, String(process.pid));
   try {
-    process.kill(processId, 0);
+    linkSync(draft, file);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    return false;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+/**
+ * Removes a dead process's lock. Only one process does so at a time and looks again before it does: another may have
+ * taken the folder since.
+ */
+function removeDead(file: string): void {
+  const guard = `${file}.takeover`;
+  try {
+    writeFileSync(guard, String(process.pid), { flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    const since = statSync(guard, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - since > LONGEST_TAKEOVER) rmSync(guard, { force: true });
+    // The other one needs an instant.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    return;
+  }
+  try {
+    if (!isHeld(file)) rmSync(file, { force: true });
+  } finally {
+    rmSync(guard, { force: true });
+  }
+}
+
+/** Whether the lock names a living process. */
+function isHeld(file: string): boolean {
+  let holder: number;
+  try {
+    holder = Number(readFileSync(file, "utf8"));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
+  // After a restart in a container another program, even this one, may have the old number.
+  if (holder === process.pid) return heldHere.has(file);
+  if (!Number.isInteger(holder) || holder <= 0) return false;
+  try {
+    process.kill(holder, 0);
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
