@@ -58,6 +58,16 @@ describe("the API", () => {
     expect(error).toMatchObject({ status, message: expect.stringContaining(reason as string) });
   });
 
+  test.each(["/theme", "/subscribe", "/subscription/x.y.z"])(
+    "POST %s without a form is a 4xx",
+    async (path) => {
+      const body = { method: "POST", body: "{}", headers: { "content-type": "application/json" } };
+      const { status } = await get(path, body);
+      expect(status).toBeGreaterThanOrEqual(400);
+      expect(status).toBeLessThan(500);
+    },
+  );
+
   test("a person votes once, with a cookie, and takes it back", async () => {
     const path = "/api/papers/fira/vote";
     const first = await get(path, { method: "POST" });

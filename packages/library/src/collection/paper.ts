@@ -158,8 +158,8 @@ const digest = (value: string): string => createHash("sha256").update(value).dig
 export const contentHash = (paper: PaperDraft): string => digest(JSON.stringify(paper));
 
 function isWebAddress(value: string): boolean {
-  const { protocol } = URL.canParse(value) ? new URL(value) : { protocol: "" };
-  return protocol === "https:" || protocol === "http:";
+  // With its slashes: browsers also read much else as an address, such as `http:}//`.
+  return /^https?:\/\/[^/]/i.test(value) && URL.canParse(value);
 }
 
 /**

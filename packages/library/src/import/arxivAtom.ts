@@ -34,11 +34,21 @@ export function* readArxivAtom(bytes: Uint8Array, now: Date): Generator<ImportRe
   const validity = XMLValidator.validate(text);
   if (validity !== true)
     throw new UnreadableFileError(`The feed is not XML: line ${validity.err.line}: ${validity.err.msg}`);
-  const { feed } = parser.parse(text) as { feed?: { entry?: AtomEntry[] } };
-  if (feed === undefined) throw new UnreadableFileError("The document is not an Atom feed");
+  const feed = parsedFeed(text);
+  if (typeof feed !== "object" || feed === null)
+    throw new UnreadableFileError("The document is not an Atom feed");
   const lines = entryLines(text);
   for (const [index, entry] of (feed.entry ?? []).entries())
     yield toRecord(lines[index] ?? index + 1, () => atomFields(entry), now);
+}
+
+/** The validator lets pass some of what the parser then stumbles over. */
+function parsedFeed(text: string): { entry?: AtomEntry[] } | undefined {
+  try {
+    return (parser.parse(text) as { feed?: { entry?: AtomEntry[] } }).feed;
+  } catch (error) {
+    throw new UnreadableFileError(`The feed is not XML: ${(error as Error).message.split("\n", 1)[0]}`);
+  }
 }
 
 function atomFields(entry: AtomEntry) {

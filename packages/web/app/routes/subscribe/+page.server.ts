@@ -1,4 +1,5 @@
 import { fail } from "@sveltejs/kit";
+import { formOf } from "$lib/formOf";
 import { subscriptionFromForm } from "$service/subscriptionForm.ts";
 import type { Actions, PageServerLoad } from "./$types";
 
@@ -8,7 +9,7 @@ export const load: PageServerLoad = async ({ locals }) => ({
 
 export const actions: Actions = {
   default: async ({ request, locals }) => {
-    const wish = subscriptionFromForm(await request.formData());
+    const wish = subscriptionFromForm(await formOf(request));
     try {
       await locals.site.subscribe(wish);
     } catch (problem) {

@@ -1,4 +1,5 @@
 import { redirect } from "@sveltejs/kit";
+import { formOf } from "$lib/formOf";
 import { localPath } from "$lib/localPath";
 import type { RequestHandler } from "./$types";
 
@@ -6,7 +7,7 @@ const YEAR = 365 * 86_400;
 
 /** Keeps the visitor's choice of colours and leads back. */
 export const POST: RequestHandler = async ({ request, cookies, url }) => {
-  const form = await request.formData();
+  const form = await formOf(request);
   const theme = form.get("theme");
   if (theme === "light" || theme === "dark" || theme === "auto")
     cookies.set("theme", theme, {

@@ -1,4 +1,5 @@
 import { error, fail } from "@sveltejs/kit";
+import { formOf } from "$lib/formOf";
 import { subscriptionFromForm } from "$service/subscriptionForm.ts";
 import type { Actions, PageServerLoad } from "./$types";
 
@@ -18,7 +19,7 @@ export const actions: Actions = {
     try {
       await locals.site.library.subscriptions.change(
         params.token,
-        subscriptionFromForm(await request.formData()),
+        subscriptionFromForm(await formOf(request)),
       );
     } catch (problem) {
       const { name, message } = problem as Error;
