@@ -53,7 +53,7 @@ const query = fc.oneof(
         "-1",
         "'; drop table paper; --",
         "$1",
-        "${x}",
+        "{x}",
         "<b>",
         "&lt;",
         "\n",
