@@ -1,0 +1,361 @@
+import {
+  add,
+  data,
+  div,
+  grad,
+  item,
+  jit,
+  matmul,
+  mul,
+  random,
+  relu,
+  scalar,
+  scan,
+  sqrt,
+  sub,
+  sum,
+  type Tensor,
+  TensorError,
+  tensor,
+  treeLeaves,
+  treeMap,
+  valueAndGrad,
+  vmap,
+} from "@prior-art/tensor";
+import { crossEntropy, type MlpParams, mlp } from "@prior-art/toolkit/nn";
+import {
+  adam,
+  applyUpdates,
+  chain,
+  clipByGlobalNorm,
+  cosineDecay,
+  type GradientTransformation,
+  masked,
+  momentum,
+  requireFinite,
+  scale,
+  sgd,
+  skipNonFinite,
+  trainSteps,
+} from "@prior-art/toolkit/optim";
+import { describe, expect, test } from "vitest";
+import contenders from "./contender.ts";
+import { lawn, retract, tangentProject } from "./method.ts";
+
+const double = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor =>
+  tensor(new Float64Array(values), { shape });
+const numbers = async (t: Tensor): Promise<number[]> => [...(await data(t))];
+const normOf = async (t: Tensor): Promise<number> => Math.hypot(...(await numbers(t)));
+const everything = () => true;
+
+/** `chain` of transformations whose states don't matter. */
+const inOrder = <P>(...parts: GradientTransformation<P, unknown>[]): GradientTransformation<P, unknown> =>
+  chain<P, typeof parts>(...parts);
+
+/** Parameters before and after each step on gradients given by parameters and step number. */
+async function path<P, S>(
+  optimizer: GradientTransformation<P, S>,
+  start: P,
+  steps: number,
+  gradient: (params: P, step: number) => P,
+): Promise<P[]> {
+  const out = [start];
+  let state = optimizer.init(start);
+  const step = jit((g: P, s: S, p: P) => {
+    const [updates, next] = optimizer.update(g, s, p);
+    return [applyUpdates(p, updates), next] as const;
+  });
+  for (let i = 0; i < steps; i++) {
+    const [params, next] = await step(gradient(out.at(-1)!, i), state, out.at(-1)!);
+    out.push(params);
+    state = next;
+  }
+  await step.release();
+  return out;
+}
+
+const largestGap = async (a: unknown, b: unknown): Promise<number> => {
+  const [x, y] = [treeLeaves(a), treeLeaves(b)];
+  const gaps = await Promise.all(
+    x.map(async (t, i) => {
+      const [u, v] = [await numbers(t), await numbers(y[i]!)];
+      return Math.max(...u.map((value, j) => Math.abs(value - v[j]!)));
+    }),
+  );
+  return Math.max(...gaps);
+};
+
+const model = mlp({ sizes: [5, 7, 3], dtype: "float64" });
+const x = random.normal(random.key(5), [12, 5], { dtype: "float64" });
+const labels = tensor(Int32Array.from({ length: 12 }, (_, i) => i % 3));
+const start = model.init(random.key(1));
+const lossGradient = (params: MlpParams): MlpParams =>
+  grad((p: MlpParams) => crossEntropy(model.apply(p, x), labels))(params);
+
+describe("projection and retraction", () => {
+  const w = double([3, 4]);
+
+  test("a gradient loses its part along the weights", async () => {
+    const once = tangentProject(double([1, 0]), w);
+    expect(await numbers(once)).toEqual([expect.closeTo(0.64, 12), expect.closeTo(-0.48, 12)]);
+    expect(await item(sum(mul(once, w)))).toBeCloseTo(0, 14);
+    expect(await largestGap(tangentProject(once, w), once)).toBeLessThan(1e-15);
+  });
+
+  test("retraction keeps the direction and sets the norm", async () => {
+    expect(await numbers(retract(w, 10))).toEqual([expect.closeTo(6, 12), expect.closeTo(8, 12)]);
+  });
+
+  test("a zero tensor has no direction and stays as it is", async () => {
+    const zero = double([0, 0]);
+    expect(await numbers(tangentProject(double([1, 2]), zero))).toEqual([1, 2]);
+    expect(await numbers(retract(zero, 3))).toEqual([0, 0]);
+  });
+});
+
+describe("the constrained phase", () => {
+  test("one step of SGD-LAWN, by hand", async () => {
+    const optimizer = lawn(sgd<Tensor>({ learningRate: 0.5 }), { freeSteps: 0, constrain: everything });
+    const [, after] = await path(optimizer, double([3, 4]), 1, () => double([1, 0]));
+    expect(await numbers(after!)).toEqual([expect.closeTo(2.671465, 6), expect.closeTo(4.226497, 6)]);
+  });
+
+  test("Adam's two first steps follow the algorithm, with both projections", async () => {
+    const [rate, b1, b2, eps] = [0.3, 0.9, 0.999, 1e-8];
+    let w = [3, 4];
+    const gradients = [
+      [1, 0],
+      [0.5, 2],
+    ];
+    let [m, v] = [
+      [0, 0],
+      [0, 0],
+    ];
+    const dot = (a: number[], b: number[]) => a.reduce((total, value, i) => total + value * b[i]!, 0);
+    const project = (g: number[], at: number[]) =>
+      g.map((value, i) => value - (dot(g, at) / dot(at, at)) * at[i]!);
+    gradients.forEach((raw, i) => {
+      const g = project(raw, w);
+      m = m.map((value, j) => b1 * value + (1 - b1) * g[j]!);
+      v = v.map((value, j) => b2 * value + (1 - b2) * g[j]! ** 2);
+      const d = m.map(
+        (value, j) => value / (1 - b1 ** (i + 1)) / (Math.sqrt(v[j]! / (1 - b2 ** (i + 1))) + eps),
+      );
+      const moved = w.map((value, j) => value - rate * project(d, w)[j]!);
+      w = moved.map((value) => (5 * value) / Math.hypot(...moved));
+    });
+    const optimizer = lawn(adam<Tensor>({ learningRate: rate }), { freeSteps: 0, constrain: everything });
+    const steps = await path(optimizer, double([3, 4]), 2, (_, i) => double(gradients[i]!));
+    expect(await largestGap(steps[2], double(w))).toBeLessThan(1e-12);
+  });
+
+  test("norms of weight tensors stay what they were at the switch, for any base; biases move on", async () => {
+    const bases: GradientTransformation<MlpParams, unknown>[] = [
+      adam({ learningRate: 0.1 }),
+      momentum({ learningRate: 0.3 }),
+      inOrder(clipByGlobalNorm(0.1), adam({ learningRate: 0.05 })),
+    ];
+    for (const base of bases) {
+      const steps = await path(lawn(base, { freeSteps: 3 }), start, 12, lossGradient);
+      for (const layer of [0, 1]) {
+        const norms = await Promise.all(steps.map((p) => normOf(p.layers[layer]!.weight)));
+        expect(Math.abs(norms[3]! - norms[0]!)).toBeGreaterThan(1e-3);
+        for (const norm of norms.slice(4)) expect(Math.abs(norm / norms[3]! - 1)).toBeLessThan(1e-12);
+        const biases = await Promise.all(steps.map((p) => normOf(p.layers[layer]!.bias!)));
+        expect(Math.abs(biases[12]! - biases[3]!)).toBeGreaterThan(1e-3);
+      }
+    }
+  });
+
+  test("in float32 the norms hold to 1e-6 over hundreds of compiled steps", async () => {
+    const small = mlp({ sizes: [5, 7, 3] });
+    const params = small.init(random.key(1));
+    const optimizer = lawn(adam<MlpParams>({ learningRate: 0.03 }), { freeSteps: 0 });
+    const x32 = random.normal(random.key(5), [12, 5]);
+    const train = jit(
+      trainSteps({
+        loss: (p: MlpParams, batch: { x: Tensor; labels: Tensor }) =>
+          crossEntropy(small.apply(p, batch.x), batch.labels),
+        optimizer,
+      }),
+    );
+    const indices = tensor(
+      Int32Array.from({ length: 400 * 12 }, (_, i) => i % 12),
+      { shape: [400, 12] },
+    );
+    const [trained] = await train(
+      params,
+      optimizer.init(params),
+      { x: x32, labels },
+      indices,
+      random.split(random.key(0), 400),
+    );
+    for (const layer of [0, 1]) {
+      const [before, after] = [params, trained].map((p) => p.layers[layer]!.weight);
+      const c = await normOf(before!);
+      expect(Math.abs((await normOf(after!)) - c)).toBeLessThan(1e-6 * c);
+    }
+    await train.release();
+  });
+
+  test("the scale multiplies the norms, and halving them divides a bias-free ReLU net's logits by 2^L", async () => {
+    const weights = [0, 1, 2].map((i) => random.normal(random.key(i), [6, 6], { dtype: "float64" }));
+    const logits = (ws: readonly Tensor[]) =>
+      ws.reduce(
+        (h, w, i) => (i < 2 ? relu(matmul(h, w)) : matmul(h, w)),
+        random.normal(random.key(9), [4, 6], { dtype: "float64" }),
+      );
+    const none = (ws: Tensor[]) => ws.map((w) => mul(w, 0));
+    const halved = lawn(sgd<Tensor[]>({ learningRate: 1 }), { freeSteps: 0, scale: 0.5 });
+    const [, after] = await path(halved, weights, 1, none);
+    expect(await largestGap(logits(after!), mul(logits(weights), 1 / 8))).toBeLessThan(1e-12);
+  });
+
+  test("projecting the gradient changes nothing for a loss that doesn't see the scale", async () => {
+    const w = double([1, -2, 0.5]);
+    const loss = (p: Tensor) => sum(mul(div(p, sqrt(sum(mul(p, p)))), double([0.3, 1, -2])));
+    const [, g] = valueAndGrad(loss)(w);
+    expect(await largestGap(tangentProject(g, w), g)).toBeLessThan(1e-15);
+  });
+});
+
+describe("the two phases", () => {
+  test("E_free = ∞ is the base optimizer bit for bit", async () => {
+    const bases: GradientTransformation<MlpParams, unknown>[] = [
+      adam({ learningRate: 0.1 }),
+      momentum({ learningRate: 0.1 }),
+    ];
+    for (const base of bases) {
+      const plain = await path(base, start, 6, lossGradient);
+      const never = lawn(base, { freeSteps: Number.POSITIVE_INFINITY, warmupSteps: 4 });
+      const wrapped = await path(never, start, 6, lossGradient);
+      expect(await largestGap(plain[6], wrapped[6])).toBe(0);
+    }
+  });
+
+  test("the state starts anew at the switch, or goes on when asked to", async () => {
+    const gradients = (_: Tensor, i: number) => double(i < 2 ? [5, 5] : [1, 0]);
+    const base = momentum<Tensor>({ learningRate: 0.1 });
+    const anew = lawn(base, { freeSteps: 2, constrain: everything });
+    const kept = lawn(base, { freeSteps: 2, constrain: everything, resetState: false });
+    const [a, b] = [
+      await path(anew, double([3, 4]), 3, gradients),
+      await path(kept, double([3, 4]), 3, gradients),
+    ];
+    const fresh = lawn(base, { freeSteps: 0, constrain: everything });
+    const alone = await path(fresh, a[2]!, 1, () => double([1, 0]));
+    expect(await largestGap(a[3], alone[1])).toBeLessThan(1e-14);
+    expect(await largestGap(a[3], b[3])).toBeGreaterThan(1e-3);
+  });
+
+  test("warm-up scales the first constrained updates, the schedule all of them", async () => {
+    const free = { freeSteps: 1, constrain: () => false } as const;
+    const base = sgd<Tensor>({ learningRate: 1 });
+    const one = () => double([1]);
+    const warmed = await path(lawn(base, { ...free, warmupSteps: 2 }), double([0]), 4, one);
+    expect(await Promise.all(warmed.map((p) => item(p)))).toEqual([0, -1, -1.5, -2.5, -3.5]);
+    const annealed = await path(
+      lawn(base, { ...free, schedule: (step) => sub(1, mul(0.25, step)) }),
+      double([0]),
+      3,
+      one,
+    );
+    expect(await item(annealed[3]!)).toBeCloseTo(-(1 + 0.75 + 0.5), 12);
+  });
+
+  test("a tensor that is zero at the switch is not constrained", async () => {
+    const optimizer = lawn(sgd<Tensor>({ learningRate: 1 }), { freeSteps: 0, constrain: everything });
+    const steps = await path(optimizer, double([0, 0]), 2, () => double([1, -2]));
+    expect(await numbers(steps[2]!)).toEqual([-2, 4]);
+  });
+
+  test("tensors are chosen by path", async () => {
+    const optimizer = lawn(sgd<MlpParams>({ learningRate: 0.5 }), {
+      freeSteps: 0,
+      constrain: (name) => name === "layers[1].weight",
+    });
+    const steps = await path(optimizer, start, 3, lossGradient);
+    const norm = (i: number, layer: number) => normOf(steps[i]!.layers[layer]!.weight);
+    expect(await norm(3, 1)).toBeCloseTo(await norm(0, 1), 12);
+    expect(Math.abs((await norm(3, 0)) - (await norm(0, 0)))).toBeGreaterThan(1e-3);
+  });
+});
+
+describe("in company", () => {
+  test("LAWN chains with clipping, masks and the skipping of non-finite gradients, on any tree", async () => {
+    const params = {
+      a: [double([1, 2, 3, 4], [2, 2])],
+      b: { c: double([1, 1, 1, 1, 1, 1, 1, 1], [2, 2, 2]), d: double([1]) },
+    };
+    const optimizer: GradientTransformation<typeof params, unknown> = skipNonFinite(
+      inOrder(
+        clipByGlobalNorm(1),
+        lawn(
+          masked(adam<Tensor[]>({ learningRate: cosineDecay(0.1, 10) }), (t) => t.rank < 3),
+          { freeSteps: 1 },
+        ),
+      ),
+    );
+    const gradient = (p: typeof params, i: number) => treeMap((t) => mul(t, i === 2 ? Number.NaN : 0.3), p);
+    const steps = await path(optimizer, params, 5, gradient);
+    expect(await largestGap(steps[2], steps[3])).toBe(0);
+    expect(await normOf(steps[5]!.b.c)).toBeCloseTo(await normOf(steps[1]!.b.c), 12);
+    await expect(requireFinite("step", gradient(steps[5]!, 2))).rejects.toThrow(/a\[0\] holds a NaN/);
+  });
+
+  test("a sweep of E_free and rates under vmap gives the numbers of single runs", async () => {
+    const run = (rate: Tensor, freeSteps: Tensor): Tensor => {
+      const optimizer = lawn(adam<Tensor>({ learningRate: rate }), { freeSteps, constrain: everything });
+      const w = tensor([3, 4]);
+      return scan(
+        ({ p, s }, target: Tensor) => {
+          const [u, next] = optimizer.update(sub(p, target), s, p);
+          return [{ p: add(p, u), s: next }, null];
+        },
+        { p: w, s: optimizer.init(w) },
+        random.normal(random.key(3), [6, 2]),
+      )[0].p;
+    };
+    const [rates, frees] = [
+      [0.1, 0.2, 0.3],
+      [0, 2, 9],
+    ];
+    const all = await jit(vmap(run))(tensor(rates), tensor(frees));
+    const single = await Promise.all(rates.map((r, i) => numbers(run(scalar(r), scalar(frees[i]!)))));
+    expect(await numbers(all)).toEqual(single.flat().map((v) => expect.closeTo(v, 5)));
+  });
+
+  test("the contenders train", async () => {
+    const small = model.init(random.key(2));
+    const before = await item(crossEntropy(model.apply(small, x), labels));
+    for (const { optimizer } of Object.values(contenders)) {
+      const made = (await optimizer<MlpParams>(
+        { learningRate: 0.02, freeShare: 0.16 },
+        { steps: 40 },
+      )) as GradientTransformation<MlpParams, unknown>;
+      const trained = (await path(made, small, 40, lossGradient))[40]!;
+      expect(await item(crossEntropy(model.apply(trained, x), labels))).toBeLessThan(before - 0.1);
+    }
+  });
+});
+
+describe("bad input", () => {
+  test("phases and scales that make no sense are refused", () => {
+    const base = scale<Tensor>(-1);
+    expect(() => lawn(base, { freeSteps: -1 })).toThrow(RangeError);
+    expect(() => lawn(base, { freeSteps: Number.NaN })).toThrow(RangeError);
+    expect(() => lawn(base, { freeSteps: 1, warmupSteps: -1 })).toThrow(RangeError);
+    expect(() => lawn(base, { freeSteps: 1, scale: 0 })).toThrow(RangeError);
+    expect(() => lawn(adam<Tensor>({ learningRate: 0 }), { freeSteps: 1 })).toThrow(
+      /learning rate must be positive/,
+    );
+  });
+
+  test("parameters whose structure changed between steps are refused by name", () => {
+    const optimizer = lawn(adam<Tensor[]>({ learningRate: 0.1 }), { freeSteps: 0 });
+    const state = optimizer.init([double([1, 2])]);
+    const grown = [double([1, 2]), double([3])];
+    expect(() => optimizer.update(grown, state, grown)).toThrow(/lawn: .*another number of tensors/);
+    expect(() => optimizer.update([double([1])], state, [double([1, 2])])).toThrow(TensorError);
+  });
+});
