@@ -19,6 +19,7 @@ import {
 } from "@prior-art/web";
 import { type Command, Option } from "commander";
 import { dataOption } from "../dataFolder.ts";
+import { noticesTo } from "../notice.ts";
 import { UsageError, wholeNumber } from "../usage.ts";
 import { mailSettings } from "./digest.ts";
 import { databaseOption, type LibraryLocation, withLibrary } from "./search.ts";
@@ -63,6 +64,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const file = sourcesFile(options);
   const sources = existsSync(file) ? await configuredSources(file) : [];
   const log = createLog(options.log, (line) => process.stderr.write(line));
+  noticesTo(log.notice);
   const { server, open, drain, metrics } = createSiteServer({
     log,
     metricsToken: process.env.PRIOR_ART_METRICS_TOKEN || undefined,

@@ -45,6 +45,8 @@ const MOST_PROBLEMS = 5;
  * Any number of runs may work at the same time; the claims of a killed one are taken over when they expire. What a
  * killed run may have handed over without marking is sent again under the same Message-ID: in the outbox it replaces
  * the file, and mail systems treat it as the same message.
+ *
+ * @throws the signal's reason when stopped; what was claimed and not sent is free for the next run at once
  */
 export async function sendDigests(library: Library, options: DigestOptions): Promise<DigestReport> {
   const { now = () => new Date(), signal } = options;
@@ -53,9 +55,12 @@ export async function sendDigests(library: Library, options: DigestOptions): Pro
   for await (const due of dueSubscribers(library, now())) {
     for (let start = 0; start < due.length; start += BATCH) {
       signal?.throwIfAborted();
-      const claimed = await run.claim(due.slice(start, start + BATCH));
-      for (const [subscriber, recent] of claimed) {
-        signal?.throwIfAborted();
+      const claimed = [...(await run.claim(due.slice(start, start + BATCH)))];
+      for (const [index, [subscriber, recent]] of claimed.entries()) {
+        if (signal?.aborted) {
+          for (const [unsent] of claimed.slice(index)) await run.giveBack(unsent);
+          throw signal.reason;
+        }
         report[await run.send(subscriber, recent)]++;
       }
     }
@@ -160,7 +165,7 @@ class DigestRun {
     } catch (error) {
       if (!(error instanceof MailRefusedError)) {
         this.#problems.add((error as Error).message);
-        await this.#giveBack(subscriber);
+        await this.giveBack(subscriber);
         return "failed";
       }
       await this.#finish(subscriber, "skipped", []);
@@ -203,7 +208,7 @@ class DigestRun {
   }
 
   /** Lets the next run try at once instead of when the claim expires. */
-  async #giveBack({ id, day }: DueSubscriber): Promise<void> {
+  async giveBack({ id, day }: DueSubscriber): Promise<void> {
     await this.#library.database.sql
       .deleteFrom("delivery")
       .where("subscriber_id", "=", id)

@@ -76,6 +76,49 @@ describeOnEachDatabase("scheduler", (bed) => {
   });
 });
 
+describeOnEachDatabase("a scheduler that is stopped", (bed) => {
+  test("a job that is stopped half-way goes back to the queue and is done at the next start", async () => {
+    const { library } = bed();
+    await library.syncCollection([builtIn("one")], new Date());
+    const emails = ["a@example.org", "b@example.org"];
+    for (const email of emails) {
+      const { confirmation } = await library.subscriptions.subscribe({ email, hour: 0 });
+      await library.subscriptions.confirm(confirmation!);
+    }
+    const sent: string[] = [];
+    let begun!: () => void;
+    const firstLetter = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    // The first letter is on its way when the process is asked to stop.
+    const mailer: Mailer = {
+      send: async ({ to }) => {
+        sent.push(to);
+        begun();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      },
+      close: () => undefined,
+    };
+    const errors: Error[] = [];
+    const { scheduler } = await start(library, { mailer, onError: (error) => errors.push(error) });
+    await scheduler.trigger("digest");
+    await firstLetter;
+    await scheduler.stop();
+    expect(errors).toEqual([]);
+    const { rows } = await library.database.execute(
+      "select state from jobs.job where name = 'digest' order by created_on desc",
+    );
+    expect(rows.map(({ state }) => state)).toContain("retry");
+    const again = await start(library, { mailer });
+    try {
+      while (sent.length < 2) await new Promise((resolve) => setTimeout(resolve, 50));
+    } finally {
+      await again.scheduler.stop();
+    }
+    expect([...sent].sort()).toEqual(emails);
+  });
+});
+
 describeOnServer("schedulers of several processes", (bed) => {
   test("share one queue", async () => {
     const { library, openAgain } = bed();
