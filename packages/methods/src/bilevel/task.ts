@@ -3,6 +3,7 @@ import { contenders } from "./contenders.generated.ts";
 import { exactGradientDescent } from "./exactGradient.ts";
 import type { BilevelProblem, Contender, Hyperparameters } from "./family.ts";
 import { exactOuter } from "./innerSolver.ts";
+import { parzenSearch } from "./parzenSearch.ts";
 import {
   diabetesSplit,
   digitSplit,
@@ -38,6 +39,11 @@ const baselines = {
     label: "random search",
     space: { tolerance: TOLERANCES },
     solver: ({ tolerance }) => randomSearch({ tolerance: tolerance! }),
+  },
+  parzen: {
+    label: "tree-structured Parzen estimator",
+    space: { tolerance: TOLERANCES },
+    solver: ({ tolerance }) => parzenSearch({ tolerance: tolerance! }),
   },
   golden: {
     label: "golden-section search",
