@@ -203,6 +203,24 @@ describe("policy gradients", () => {
     expect(maxAbs(one.map((value, i) => value - two[i]!))).toBeLessThan(1e-9);
   });
 
+  test("leave-one-out baselines belong to each input: a shift of one input's rewards changes nothing", async () => {
+    const gradientAt = async (by: number) => {
+      const found = grad((center2: Tensor) =>
+        policyGradientLoss({
+          dist: gaussianPolicy(center2, factor),
+          target: doubles([0.3, -0.2, 1, 0], 2, 2),
+          reward: (y, to) => add(mahalanobisReward(u)(y, to), doubles([0, by], 2)),
+          transform: "leaveOneOut",
+          samples: 4,
+          key: random.key(5),
+        }),
+      )(doubles([0, 0.4, 1, 1], 2, 2));
+      return numbers(found);
+    };
+    const [plain, shifted] = [await gradientAt(0), await gradientAt(100)];
+    expect(maxAbs(plain.map((value, i) => value - shifted[i]!))).toBeLessThan(1e-9);
+  });
+
   test("transforms: the smallest reward becomes 0, e^{γr} stays positive", async () => {
     const dist = categoricalPolicy(doubles([0, 0, 0], 1, 3));
     const loss = (transform: "normalize" | { rbf: number }) =>
