@@ -1,6 +1,6 @@
 import { data, div, evaluate, grad, item, mul, sqrt, sub, sum, type Tensor, tensor } from "@prior-art/tensor";
 import type { WindowModelParams } from "@prior-art/toolkit/lm";
-import { adamw, applyUpdates, sgd } from "@prior-art/toolkit/optim";
+import { adamw, applyUpdates, momentum, sgd } from "@prior-art/toolkit/optim";
 import { randomStream } from "@prior-art/toolkit/stats";
 import { describe, expect, test } from "vitest";
 import { blockMeans, column, lossesOn, markovText, trainSideBySide } from "../markovText.ts";
@@ -252,6 +252,25 @@ describe("text side by side", () => {
     expect(Math.abs(both.losses.at(-1)! - alone.losses.at(-1)!)).toBeLessThan(1e-5);
     expect(Math.abs(both.losses.at(-1)! - halves.losses.at(-1)!)).toBeLessThan(1e-5);
     expect(both.losses[9]).not.toBeCloseTo(both.losses[19]!, 4);
+  });
+
+  test("how steps are cut into chunks does not matter, for optimizers with a memory either", async () => {
+    const optimizer = ({ rate }: { rate: Tensor }) => momentum<WindowModelParams>({ learningRate: rate });
+    const drainWith = async (chunk: number) => {
+      const last: number[] = [];
+      const schedule = { ...options, optimizer, chunk, chunks: 30 / chunk };
+      for await (const { losses } of trainSideBySide(schedule))
+        last.splice(0, 2, ...lastOf(await data(losses)));
+      return last;
+    };
+    const lastOf = (values: ArrayLike<number>) => [
+      values[values.length / 2 - 1]!,
+      values[values.length - 1]!,
+    ];
+    const [many, one] = [await drainWith(10), await drainWith(30)];
+    many.forEach((loss, run) => {
+      expect(Math.abs(loss - one[run]!)).toBeLessThan(1e-5);
+    });
   });
 
   test("text is fresh in every step, the same for a seed, and bounded below by the entropy rate", async () => {
