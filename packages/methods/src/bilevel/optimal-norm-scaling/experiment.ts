@@ -290,6 +290,7 @@ export default defineExperiment({
       arms: ["scion"],
       perSeed: ({ scion }) => scion.normSpread / scion.rateSpread,
       pass: { max: 0.5 },
+      modes: ["full"],
     },
     {
       kind: "statistic",

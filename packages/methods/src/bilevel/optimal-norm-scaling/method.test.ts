@@ -211,7 +211,9 @@ describe("Scion", () => {
     };
     const one = await numbers(await updateOf(gradients.head, "inputsFirst"));
     const two = await numbers(transpose(await updateOf(transpose(gradients.head), "outputsFirst")));
-    expect(one).toEqual(two);
+    one.forEach((value, i) => {
+      expect(value).toBeCloseTo(two[i]!, 12);
+    });
   });
 
   test("bad input", () => {

@@ -1,6 +1,7 @@
 import {
   add,
   mul,
+  neg,
   scalar,
   sub,
   type Tensor,
