@@ -153,7 +153,7 @@ export default defineExperiment({
     full: { features: 1024, steps: 250, sizes: [50, 100, 500], transferSteps: 300 },
     quick: { features: 256, steps: 150, sizes: [], transferSteps: 0 },
   },
-  seeds: { full: 8, quick: 2 },
+  seeds: { full: 6, quick: 2 },
   arms: {
     emphasized: { label: "data-emphasized ELBO" },
     ordinary: { label: "ELBO" },

@@ -72,7 +72,7 @@ export default defineExperiment({
     full: { points: 1000, steps: 600, outerSteps: 200, curveSteps: 2000, classifierSteps: 800 },
     quick: { points: 300, steps: 500, outerSteps: 150, curveSteps: 0, classifierSteps: 0 },
   },
-  seeds: { full: 8, quick: 1 },
+  seeds: { full: 6, quick: 1 },
   arms: {
     likelihood: { label: "likelihood" },
     identity: { label: "policy gradient, U = I" },
