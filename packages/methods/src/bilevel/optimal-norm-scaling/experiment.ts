@@ -1,7 +1,8 @@
 import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { mean } from "@prior-art/toolkit/stats";
 import { markovText } from "../markovText.ts";
-import { fitNormOptimum, fitScaling } from "./method.ts";
+import { fitScaling } from "./method.ts";
+import { bestBatches, lossAtNorm, type Optimum, optimaOf, optimumAlong } from "./optima.ts";
 import { adamOf, type SweepPoint, scionOf, sweep } from "./sweep.ts";
 
 interface Settings {
@@ -21,18 +22,6 @@ interface Settings {
   readonly groupBatch: number;
   readonly heldOut: number;
 }
-
-type Optimum = {
-  readonly width: number;
-  readonly tokens: number;
-  readonly batch: number;
-  readonly logNorm: number;
-  readonly logRate: number;
-  readonly loss: number;
-  /** 1 when a parabola's vertex lies among the points, for the norm and the rate; 0 when the lowest point stands in. */
-  readonly insideNorm: number;
-  readonly insideRate: number;
-};
 
 type Metrics = {
   /** Width, D, B, log₂ η, loss, log₂ norm of every model. */
@@ -56,62 +45,6 @@ type Metrics = {
   /** log₂ of the hidden layers' best multiplier. */
   readonly hiddenMultiplier: number;
 };
-
-/** Loss's optimum along a coordinate: a parabola through the five points around the lowest, or the lowest. */
-function optimumAlong(points: readonly SweepPoint[], coordinate: (point: SweepPoint) => number) {
-  const finite = points.filter(({ loss, logNorm }) => Number.isFinite(loss) && Number.isFinite(logNorm));
-  const lowest = finite.reduce((a, b) => (b.loss < a.loss ? b : a));
-  try {
-    const samples = finite.map((point) => ({ logNorm: coordinate(point), loss: point.loss }));
-    const { logNormStar, lossStar, inside } = fitNormOptimum(samples, { nearest: 5 });
-    if (inside) return { at: logNormStar, loss: lossStar, inside: 1 };
-  } catch {
-    // No minimum within the points: the lowest of them stands in.
-  }
-  return { at: coordinate(lowest), loss: lowest.loss, inside: 0 };
-}
-
-function optimaOf(width: number, points: readonly SweepPoint[]): Optimum[] {
-  const tokens = [...new Set(points.map((point) => point.tokens))];
-  return tokens.flatMap((horizon) =>
-    [...new Set(points.map((point) => point.batch))].map((batch) => {
-      const of = points.filter((point) => point.tokens === horizon && point.batch === batch);
-      const norm = optimumAlong(of, ({ logNorm }) => logNorm);
-      const rate = optimumAlong(of, ({ logRate }) => logRate);
-      return {
-        width,
-        tokens: horizon,
-        batch,
-        logNorm: norm.at,
-        logRate: rate.at,
-        loss: rate.loss,
-        insideNorm: norm.inside,
-        insideRate: rate.inside,
-      };
-    }),
-  );
-}
-
-/** Of the optima of each D and width, that of the best batch. */
-function bestBatches(optima: readonly Optimum[]): Optimum[] {
-  const kept = new Map<string, Optimum>();
-  for (const optimum of optima) {
-    const name = `${optimum.width}/${optimum.tokens}`;
-    const before = kept.get(name);
-    if (!before || optimum.loss < before.loss) kept.set(name, optimum);
-  }
-  return [...kept.values()];
-}
-
-/** Loss at a norm, between the two models around it; NaN beyond all of them. */
-function lossAtNorm(points: readonly SweepPoint[], logNorm: number): number {
-  const sorted = points.filter(({ loss }) => Number.isFinite(loss)).sort((a, b) => a.logNorm - b.logNorm);
-  const right = sorted.findIndex((point) => point.logNorm >= logNorm);
-  if (right <= 0) return Number.NaN;
-  const [a, b] = [sorted[right - 1]!, sorted[right]!];
-  const share = (logNorm - a.logNorm) / (b.logNorm - a.logNorm);
-  return a.loss + share * (b.loss - a.loss);
-}
 
 const spread = (values: readonly number[]): number => {
   const center = mean(values);

@@ -23,7 +23,8 @@ import {
   scion,
   steepestDirection,
 } from "./method.ts";
-import { normalizedInit, scionOf, sweep } from "./sweep.ts";
+import { bestBatches, lossAtNorm, optimaOf, optimumAlong } from "./optima.ts";
+import { normalizedInit, type SweepPoint, scionOf, sweep } from "./sweep.ts";
 
 const KINDS = ["oneToRms", "rmsToRms", "rmsToInf"] as const;
 const doubles = (values: ArrayLike<number>, ...shape: number[]): Tensor =>
@@ -329,5 +330,40 @@ describe("the sweep", () => {
   test("a gradient through the norm of the output exists", async () => {
     const slope = grad((w: Tensor) => operatorNorm(w, "rmsToInf"))(doubles([3, 4, 0, 1], 2, 2));
     expect((await numbers(slope))[0]).toBeCloseTo(Math.SQRT2 * 0.6, 10);
+  });
+});
+
+describe("optima of a sweep", () => {
+  const parabola = (tokens: number, batch: number, at: number, floor: number): SweepPoint[] =>
+    [-6, -5, -4, -3, -2].map((logRate) => ({
+      tokens,
+      batch,
+      logRate,
+      logNorm: logRate + 7,
+      loss: floor + (logRate - at) ** 2,
+    }));
+  const points = [...parabola(8, 1, -4.2, 0.3), ...parabola(8, 2, -3.7, 0.2), ...parabola(16, 1, -4.5, 0.1)];
+
+  test("are vertices, and the best batch of each D is kept", () => {
+    const best = bestBatches(optimaOf(32, points));
+    expect(best.map(({ tokens, batch }) => [tokens, batch])).toEqual([
+      [8, 2],
+      [16, 1],
+    ]);
+    expect(best[0]!.logRate).toBeCloseTo(-3.7, 9);
+    expect(best[0]!.logNorm).toBeCloseTo(3.3, 9);
+    expect(best[1]).toMatchObject({ insideNorm: 1, insideRate: 1 });
+  });
+
+  test("at an edge the lowest point stands in and is told apart; diverged models are left out", () => {
+    const falling = parabola(8, 1, 4, 0);
+    const diverged = [...falling, { ...falling[0]!, logRate: -1, loss: Number.NaN }];
+    expect(optimumAlong(diverged, ({ logRate }) => logRate)).toMatchObject({ at: -2, inside: 0 });
+  });
+
+  test("the loss at a norm lies between its neighbours, and there is none beyond all", () => {
+    expect(lossAtNorm(parabola(8, 1, -4, 0), 3.5)).toBeCloseTo(0.5, 12);
+    expect(lossAtNorm(parabola(8, 1, -4, 0), 9)).toBeNaN();
+    expect(lossAtNorm(parabola(8, 1, -4, 0), 0)).toBeNaN();
   });
 });
