@@ -82,7 +82,7 @@ export const cmaEs: Minimizer = function* ({ f, start, seed }, size) {
   let path: Float64Array = new Float64Array(d);
   let covariancePath: Float64Array = new Float64Array(d);
   // Renewed now and then only: at this size they would be most of the work, and the covariance changes slowly.
-  const renewal = Math.ceil(d / 4);
+  const renewal = Math.ceil(d / 2);
   for (let generation = 1; ; generation++) {
     const roots = axes.values.map((v) => Math.sqrt(Math.max(v, 1e-20)));
     const offspring = Array.from({ length: lambda }, () => {

@@ -276,7 +276,7 @@ export default defineExperiment({
     policyCma: { label: "CMA-ES on returns", space: { size: geometric(0.03, 2.2, 6) } },
   } as Readonly<Record<Arm, ArmSpec>>,
   run,
-  tuning: { metric: "score", goal: "minimize", budget: { full: 6, quick: 2 }, seeds: { full: 2, quick: 1 } },
+  tuning: { metric: "score", goal: "minimize", budget: { full: 6, quick: 2 }, seeds: { full: 1, quick: 1 } },
   claims: [
     ...below(
       "pairs",
