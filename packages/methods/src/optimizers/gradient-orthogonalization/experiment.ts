@@ -31,6 +31,8 @@ const settings: Record<"full" | "quick", Settings> = {
 
 const shares = { radius: [0.0075, 0.015, 0.03, 0.06], momentum: [0.003, 0.01, 0.05, 0.25, 1] };
 
+const digitRadii = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32];
+
 const arms = {
   rates: { label: "least squares, tuned by theory" },
   bias: { label: "lopsided noise" },
@@ -45,9 +47,9 @@ const arms = {
     space: { radius: [0.002, 0.004, 0.008, 0.016, 0.032], ball: [1, 4, 16, 64] },
   },
   decayTheory: { label: "logistic regression, decay tuned by theory" },
-  digitsMuon: { label: "digits, Muon", space: { radius: [0.005, 0.01, 0.02, 0.04, 0.08] } },
-  digitsOrthogonal: { label: "digits, Orthogonal-SGDM", space: { radius: [0.04, 0.08, 0.16, 0.32, 0.64] } },
-  digitsAdam: { label: "digits, Adam", space: { radius: [1e-3, 3e-3, 0.01, 0.03, 0.1] } },
+  digitsMuon: { label: "digits, Muon", space: { radius: digitRadii } },
+  digitsOrthogonal: { label: "digits, Orthogonal-SGDM", space: { radius: digitRadii } },
+  digitsAdam: { label: "digits, Adam", space: { radius: [3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.04, 0.08] } },
 } as const;
 type Arm = keyof typeof arms;
 
