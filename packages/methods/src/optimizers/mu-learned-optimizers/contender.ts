@@ -1,12 +1,19 @@
-import { mul, slice, type Tensor, treeMap } from "@prior-art/tensor";
+import { mul, slice, treeMap } from "@prior-art/tensor";
 import { cosineDecay, type GradientTransformation } from "@prior-art/toolkit/optim";
 import type { Contender } from "../family.ts";
 import type { LearnedOptimizerParams, LearnedOptimizerState } from "./method.ts";
 import { learnedOptimizer, shippedOptimizers } from "./shippedOptimizers.ts";
 
+/** Parameters that data comes into, of perceptrons, linear models and transformers. */
+const INPUTS = /^(layers\[0\]\.weight|weights|tokens\.table|positions\.table)$/;
+
+/** Of a matrix `[inputs, outputs]`, or of filters `[filters, channels, …kernel]`. */
+const fanIn = ([first, ...rest]: readonly number[]): number =>
+  rest.length === 1 ? first! : rest.reduce((product, n) => product * n, 1);
+
 /**
- * The shipped rule on networks that are not in μP: all weight matrices but the first get 1/fan-in, the output's in the
- * place of the multiplier that μP gives its logits.
+ * The shipped rule on networks that are not in μP: all weights but the inputs', whose fan-in is not a width, get 1/fan-in;
+ * the output's in the place of the multiplier that μP gives its logits.
  */
 function annealed<P>(
   phi: LearnedOptimizerParams,
@@ -14,22 +21,13 @@ function annealed<P>(
   steps: number,
 ): GradientTransformation<P, LearnedOptimizerState> {
   const schedule = cosineDecay(multiplier, steps);
-  const optimizerFor = (params: P) => {
-    let isFirst = true;
-    const scales = new Map<Tensor, number>();
-    treeMap((t) => {
-      if (t.rank > 1) {
-        scales.set(t, isFirst ? 1 : 1 / t.shape[0]!);
-        isFirst = false;
-      }
-      return t;
-    }, params);
-    return learnedOptimizer.toOptimizer<P>(phi, { scale: (_, parameter) => scales.get(parameter) ?? 1 });
-  };
+  const optimizer = learnedOptimizer.toOptimizer<P>(phi, {
+    scale: (path, { rank, shape }) => (rank < 2 || INPUTS.test(path) ? 1 : 1 / fanIn(shape)),
+  });
   return {
-    init: (params) => optimizerFor(params).init(params),
+    init: optimizer.init,
     update(gradients, state, params) {
-      const [updates, next] = optimizerFor(params).update(gradients, state, params);
+      const [updates, next] = optimizer.update(gradients, state, params);
       const rate = schedule(state.step);
       return [treeMap((u) => mul(rate, u), updates), next];
     },
@@ -39,7 +37,7 @@ function annealed<P>(
 const contenders: Readonly<Record<string, Contender>> = {
   muLearnedOptimizer: {
     label: "μLO",
-    space: { multiplier: [0.3, 1, 3, 10], metaSeed: [0, 1, 2] },
+    space: { multiplier: [0.1, 0.3, 1, 3], metaSeed: [1, 2, 3] },
     optimizer: async <P>({ multiplier = 1, metaSeed = 0 }, { steps }: { readonly steps: number }) => {
       const phi = treeMap((t) => slice(t, metaSeed), await shippedOptimizers.mup.load());
       return annealed<P>(phi, multiplier, steps);
