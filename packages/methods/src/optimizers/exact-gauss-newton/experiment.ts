@@ -350,7 +350,8 @@ export default defineExperiment({
         height: 320,
         x: { label: x, type: x === "epoch" ? "linear" : "log", grid: true },
         y: { label: "mean squared error", type: "log", grid: true },
-        color: { legend: true, domain: named.map(({ label }) => label) },
+        // One legend for both, as wide as both.
+        color: { legend: x === "epoch", domain: named.map(({ label }) => label) },
         marks: [Plot.line(points, { x, y: "error", stroke: "arm" })],
       },
     }));

@@ -47,8 +47,8 @@ const geometric = (first: number, factor: number, count: number): number[] =>
 /** Learning rates are tuned where the learned optimizers were trained, on the narrow network. */
 const ARMS: Readonly<Record<Arm, ArmSpec>> = {
   mulo: { label: "μLO" },
-  splo: { label: "LO, standard parametrization" },
-  adam: { label: "Adam, standard parametrization", space: { learningRate: geometric(1e-3, 2, 6) } },
+  splo: { label: "LO in SP" },
+  adam: { label: "Adam in SP", space: { learningRate: geometric(1e-3, 2, 6) } },
   muAdam: { label: "μAdam", space: { learningRate: geometric(4e-3, 2, 6) } },
 };
 const PARAMETRIZATIONS: Readonly<Record<Arm, Parametrization>> = {

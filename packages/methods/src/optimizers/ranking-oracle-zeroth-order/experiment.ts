@@ -385,7 +385,8 @@ export default defineExperiment({
           height: 320,
           x: { label: "queries", type: "log" as const, grid: true },
           y: { label: "f", type: "log" as const, grid: true },
-          color: { legend: true, domain: methods.map((method) => METHODS[method].label) },
+          // One legend for all functions, as wide as their panels.
+          color: { legend: name === "sphere", domain: methods.map((method) => METHODS[method].label) },
           marks: [Plot.line(points, { x: "queries", y: "value", stroke: "method" })],
         },
       };
