@@ -78,7 +78,7 @@ type Metrics = {
 };
 
 /** Equal time changes the number of steps by at most these factors. */
-const [FEWEST, MOST] = [0.02, 3];
+const [FEWEST, MOST] = [0.02, 2];
 
 async function* run({
   arm,
@@ -123,7 +123,7 @@ export default defineExperiment({
   tuning: {
     metric: "validationLoss",
     goal: "minimize",
-    budget: { full: 12, quick: 1 },
+    budget: { full: 8, quick: 1 },
     seeds: { full: 1, quick: 1 },
   },
   claims: [],
