@@ -92,6 +92,17 @@ test("add, mul, maximum and less broadcast as positions do", () =>
     runs,
   ));
 
+test("a constant of lower rank keeps the axes of size 1 of what it meets, and of what it was spread to", () => {
+  for (const [x, shape] of [
+    [T.mul(2, T.zeros([1])), [1]],
+    [T.add(T.ones([1, 1]), T.tensor(3)), [1, 1]],
+    [T.less(T.ones([1]), 2), [1]],
+    [T.sub(T.broadcastTo(T.tensor([1]), [1, 1, 1]), T.zeros([1])), [1, 1, 1]],
+    [T.mul(T.zeros([1, 3]), T.zeros([3])), [1, 3]],
+  ] as const)
+    expect(x.shape).toEqual(shape);
+});
+
 test("where broadcasts all three operands", () =>
   fc.assert(
     fc.asyncProperty(

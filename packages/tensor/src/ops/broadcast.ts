@@ -19,7 +19,8 @@ export function broadcastSource(t: Tensor, other: Tensor, shape: Shape): Tensor 
     const at = (s: Shape): number => s[i - (shape.length - s.length)] ?? 1;
     return at(source.shape) === n || at(other.shape) === n;
   });
-  return covers ? source : t;
+  // Axes of size 1 are covered by any shape, but one of the two must have them.
+  return covers && Math.max(source.rank, other.rank) === shape.length ? source : t;
 }
 
 /** Batched operands of a broadcasting operation, with axes of size 1 put after the batch axis to level their ranks. */
