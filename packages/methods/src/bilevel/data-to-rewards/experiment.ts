@@ -69,7 +69,7 @@ const notBelow = (better: Arm, what: string): ComparisonClaim<Arm, keyof Metrics
 
 export default defineExperiment({
   settings: {
-    full: { points: 1000, steps: 600, outerSteps: 200, curveSteps: 2000, classifierSteps: 800 },
+    full: { points: 1000, steps: 1500, outerSteps: 200, curveSteps: 2000, classifierSteps: 800 },
     quick: { points: 300, steps: 500, outerSteps: 150, curveSteps: 0, classifierSteps: 0 },
   },
   seeds: { full: 6, quick: 1 },
