@@ -281,7 +281,6 @@ describe.skipIf(!programs)("units on a queue", () => {
       queue,
       experiment: { kind: "paper", name },
       codeVersion: version ?? (await codeVersion(pathToFileURL(fixture(name)).href)),
-      mode: "full",
       pollInterval: 20,
     });
   const hooks = () => ({ signal: new AbortController().signal });

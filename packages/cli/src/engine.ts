@@ -1,7 +1,6 @@
 import type { Executor } from "@prior-art/lab";
 import type { ExperimentReference, UnitQueue } from "@prior-art/lab/cluster";
 import { threadPool } from "@prior-art/lab/node";
-import type { Mode } from "@prior-art/toolkit/experiment";
 import { type Command, Option } from "commander";
 import { databaseOption } from "./commands/search.ts";
 import { notice } from "./notice.ts";
@@ -19,7 +18,6 @@ export interface Runnable {
   readonly moduleUrl: string;
   /** Absent for somebody's own file, which other machines don't have. */
   readonly reference?: ExperimentReference;
-  readonly mode: Mode;
 }
 
 /** Where units run: worker threads here, or workers at a queue. */
@@ -42,6 +40,14 @@ export function engineOptions(command: Command): Command {
     .addOption(databaseOption());
 }
 
+/** Ctrl-C and SIGTERM abort the signal with this reason, until `release`. */
+export function stopSignal(reason: string): { readonly signal: AbortSignal; release(): void } {
+  const cancel = new AbortController();
+  const stop = () => cancel.abort(new Error(reason));
+  process.once("SIGINT", stop).once("SIGTERM", stop);
+  return { signal: cancel.signal, release: () => process.off("SIGINT", stop).off("SIGTERM", stop) };
+}
+
 /** @throws UsageError when the queue's address is missing or cannot be reached. */
 export async function openEngine({ engine, workers, databaseUrl }: EngineOptions): Promise<Engine> {
   const resumes = "stopped; the same command goes on from here";
@@ -61,11 +67,10 @@ export async function openEngine({ engine, workers, databaseUrl }: EngineOptions
   const { clusterExecutor } = await import("@prior-art/lab/cluster");
   return {
     atOnce: 8,
-    executor({ reference, mode }) {
+    executor({ reference }) {
       if (!reference)
         throw new UsageError("own files run with --engine local only: other machines don't have them");
-      return (codeVersion) =>
-        clusterExecutor({ queue, experiment: reference, codeVersion, mode, onIdle: notice });
+      return (codeVersion) => clusterExecutor({ queue, experiment: reference, codeVersion, onIdle: notice });
     },
     onStop: `${resumes}, and workers go on with what is queued`,
     close: () => queue.close(),

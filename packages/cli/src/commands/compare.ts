@@ -7,7 +7,7 @@ import { leaderboardFile, taskModule } from "@prior-art/methods/places";
 import type { Command } from "commander";
 import { columns, figures } from "../columns.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
-import { type EngineOptions, engineOptions, openEngine } from "../engine.ts";
+import { type EngineOptions, engineOptions, openEngine, stopSignal } from "../engine.ts";
 import { notice } from "../notice.ts";
 import { progressView } from "../progress.ts";
 import { requireFamily, UsageError, wholeNumber } from "../usage.ts";
@@ -44,9 +44,7 @@ async function compare(
   const view = progressView([{ title: slug, weight: 1 }], process.stderr);
   const moduleUrl = taskModule(family).href;
   const engine = await openEngine(options);
-  const cancel = new AbortController();
-  const stop = () => cancel.abort(new Error(engine.onStop));
-  process.once("SIGINT", stop).once("SIGTERM", stop);
+  const stop = stopSignal(engine.onStop);
   try {
     const results = await runReproduction({
       slug,
@@ -60,9 +58,9 @@ async function compare(
       experiment,
       moduleUrl,
       mode,
-      executor: engine.executor({ moduleUrl, reference: { kind: "family", name: family }, mode }),
+      executor: engine.executor({ moduleUrl, reference: { kind: "family", name: family } }),
       dataFolder,
-      signal: cancel.signal,
+      signal: stop.signal,
       onEvent: view.job(0).onEvent,
       onCorrupted: (path, reason) => notice(`${path} is corrupted (${reason}) and is made again`),
     });
@@ -90,7 +88,7 @@ async function compare(
     process.stdout.write(`\nreport: ${reproductionFiles(dataFolder, slug, mode).report}\n`);
     if (options.save) process.stdout.write(`saved: ${saved}\n`);
   } finally {
-    process.off("SIGINT", stop).off("SIGTERM", stop);
+    stop.release();
     view.close();
     await engine.close();
   }

@@ -17,7 +17,7 @@ import type { AnyExperiment } from "@prior-art/toolkit/experiment";
 import type { Command } from "commander";
 import { columns, duration, figures } from "../columns.ts";
 import { dataOption, requireWritable } from "../dataFolder.ts";
-import { type Engine, type EngineOptions, engineOptions, openEngine } from "../engine.ts";
+import { type Engine, type EngineOptions, engineOptions, openEngine, stopSignal } from "../engine.ts";
 import { notice } from "../notice.ts";
 import { type JobView, progressView } from "../progress.ts";
 import { requireFamily, requireRoom, UsageError, wholeNumber } from "../usage.ts";
@@ -76,10 +76,8 @@ async function reproduceAll(slugs: string[], options: ReproduceOptions): Promise
     throw new UsageError("--save keeps full reproductions only; leave out --quick");
   }
   const dataFolder = await requireWritable(options.data);
-  const cancel = new AbortController();
   const engine = await openEngine(options);
-  const stop = () => cancel.abort(new Error(engine.onStop));
-  process.once("SIGINT", stop).once("SIGTERM", stop);
+  const stop = stopSignal(engine.onStop);
   const outcomes = new Array<Outcome>(targets.length);
   const view = progressView(
     await Promise.all(targets.map((target) => jobOf(target, options))),
@@ -89,7 +87,7 @@ async function reproduceAll(slugs: string[], options: ReproduceOptions): Promise
     const queue = targets.entries();
     const work = async () => {
       for (const [index, target] of queue) {
-        const where = { dataFolder, engine, signal: cancel.signal, view: view.job(index) };
+        const where = { dataFolder, engine, signal: stop.signal, view: view.job(index) };
         outcomes[index] = await reproduceOne(target, options, where);
       }
     };
@@ -98,7 +96,7 @@ async function reproduceAll(slugs: string[], options: ReproduceOptions): Promise
     if (!options.json && targets.length === 1) report(outcomes[0]!, targets[0]!, options, dataFolder);
   } finally {
     view.close();
-    process.off("SIGINT", stop).off("SIGTERM", stop);
+    stop.release();
     await engine.close();
   }
   if (options.json) process.stdout.write(`${JSON.stringify(outcomes.map(toJson), null, 1)}\n`);
@@ -138,7 +136,7 @@ async function reproduceOne(
       experiment: (await target.load()).default,
       moduleUrl: target.moduleUrl,
       mode,
-      executor: engine.executor({ ...target, mode }),
+      executor: engine.executor(target),
       ...where,
       onEvent: view.onEvent,
       onCorrupted: (path, reason) => notice(`${path} is corrupted (${reason}) and is made again`),

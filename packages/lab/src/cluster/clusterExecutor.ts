@@ -1,5 +1,4 @@
 import { setMaxListeners } from "node:events";
-import type { Mode } from "@prior-art/toolkit/experiment";
 import type { Executor } from "../reproduce.ts";
 import { UnitError, type UnitHooks } from "../runUnit.ts";
 import type { Unit, UnitResult } from "../units.ts";
@@ -9,7 +8,6 @@ export interface ClusterExecutorOptions {
   readonly queue: UnitQueue;
   readonly experiment: ExperimentReference;
   readonly codeVersion: string;
-  readonly mode: Mode;
   /** Told, once each time, that nobody works on the queue. */
   readonly onIdle?: (message: string) => void;
   /** Milliseconds between two looks at the queue, 500 by default. */
