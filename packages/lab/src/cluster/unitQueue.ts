@@ -78,6 +78,15 @@ function jobId(key: string): string {
   ].join("-");
 }
 
+/** Ends a worker's claim to a unit; `false` when somebody else has it by now. */
+async function withdraw({ query }: Sql, key: string, worker: string): Promise<boolean> {
+  const own = await query("delete from lab.claim where key = $1 and worker = $2 returning key", [
+    key,
+    worker,
+  ]);
+  return own.length > 0;
+}
+
 /** The queue of units on a PostgreSQL server, and what has become of them. */
 export class UnitQueue {
   readonly times: QueueTimes;
@@ -211,7 +220,7 @@ export class UnitQueue {
         "insert into lab.result (key, result, worker) values ($1, $2, $3) on conflict (key) do nothing",
         [key, json, worker],
       );
-      await sql.query("delete from lab.claim where key = $1 and worker = $2", [key, worker]);
+      await withdraw(sql, key, worker);
       await this.#boss.complete(QUEUE, job, {}, { db: sql });
     });
   }
@@ -219,23 +228,16 @@ export class UnitQueue {
   /** Takes note of a failure: the unit goes back to the queue, or out of it when it failed too often. */
   async fail(taken: TakenUnit, worker: string, kind: FailureKind, message: string): Promise<void> {
     await this.#connection.transaction(async (sql) => {
-      const own = await sql.query("delete from lab.claim where key = $1 and worker = $2 returning key", [
-        taken.key,
-        worker,
-      ]);
-      // Somebody else has it by now.
-      if (own.length > 0) await this.#failed(sql, taken, worker, kind, message);
+      const own = await withdraw(sql, taken.key, worker);
+      if (own) await this.#failed(sql, taken, worker, kind, message);
     });
   }
 
   /** Returns a unit that was not finished, without blame. */
   async giveBack({ key, job }: TakenUnit, worker: string): Promise<void> {
     await this.#connection.transaction(async (sql) => {
-      const own = await sql.query("delete from lab.claim where key = $1 and worker = $2 returning key", [
-        key,
-        worker,
-      ]);
-      if (own.length > 0) await this.#boss.fail(QUEUE, job, { message: "given back" }, { db: sql });
+      const own = await withdraw(sql, key, worker);
+      if (own) await this.#boss.fail(QUEUE, job, { message: "given back" }, { db: sql });
     });
   }
 
