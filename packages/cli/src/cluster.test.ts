@@ -111,8 +111,8 @@ describe.skipIf(!programs)("units on a queue", () => {
       replace();
       if (++kills === 10) await server.restart();
     }
-    expect(kills).toBe(20);
     expect(await status, submitter.output()).toBe(0);
+    expect(kills).toBe(20);
     expect(await numbersOf("submitter", PAPER)).toEqual(await numbersOf("local", PAPER));
     const shown = [...submitter.output().matchAll(/: (\d+)%/g)].map(([, percent]) => Number(percent));
     expect(shown.length).toBeGreaterThanOrEqual(5);
@@ -186,6 +186,15 @@ describe.skipIf(!programs)("units on a queue", () => {
     status: "finished",
     metrics: { sum: unit.seed },
     seconds: 0,
+  });
+
+  test("processes that come to a new server together all find the queue", async () => {
+    for (let round = 0; round < 5; round++) {
+      databaseUrl = server.createDatabase();
+      const queues = await Promise.all(Array.from({ length: 6 }, () => openQueue()));
+      expect((await queues[0]!.status()).queued).toBe(0);
+      await Promise.all(queues.map((queue) => queue.close()));
+    }
   });
 
   test("runs take turns, and quick units come before full ones", async () => {

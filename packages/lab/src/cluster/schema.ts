@@ -3,9 +3,14 @@ import type { Sql } from "./connection.ts";
 /** Keeps processes that start together from creating the tables at the same time. */
 const SCHEMA_LOCK = 7_164_002;
 
-/** Tables of the cluster beside pg-boss's own, created when missing. */
-export async function ensureSchema({ query }: Sql): Promise<void> {
+/** Waits until no other process creates tables, and keeps others out until the transaction ends. */
+export async function lockSchema({ query }: Sql): Promise<void> {
   await query(`select pg_advisory_xact_lock(${SCHEMA_LOCK})`);
+}
+
+/** Tables of the cluster beside pg-boss's own, created when missing. */
+export async function ensureSchema(sql: Sql): Promise<void> {
+  await lockSchema(sql);
   const statements = [
     "create schema if not exists lab",
     // A unit's key is the only one of its kind: whoever finishes it first, its result counts once.
@@ -39,5 +44,5 @@ export async function ensureSchema({ query }: Sql): Promise<void> {
       started_at timestamptz not null default now(),
       seen_at timestamptz not null default now())`,
   ];
-  for (const statement of statements) await query(statement);
+  for (const statement of statements) await sql.query(statement);
 }

@@ -4,7 +4,7 @@ import PgBoss from "pg-boss";
 import { decode, encode, unitResultSchema } from "../results.ts";
 import { type Unit, type UnitResult, unitId } from "../units.ts";
 import { Connection, type ConnectionOptions, type Sql } from "./connection.ts";
-import { ensureSchema } from "./schema.ts";
+import { ensureSchema, lockSchema } from "./schema.ts";
 
 /** Where workers find an experiment: a paper's, or a family's shared task. */
 export interface ExperimentReference {
@@ -78,6 +78,29 @@ function jobId(key: string): string {
   ].join("-");
 }
 
+/** pg-boss with its tables and our queue, created when missing. */
+async function startBoss(connection: Connection): Promise<PgBoss> {
+  const boss = new PgBoss({ db: connection.sql, schema: "lab_jobs", schedule: false });
+  // Its housekeeping meets a server that is away; it comes round again.
+  boss.on("error", () => undefined);
+  try {
+    await boss.start();
+    await boss.createQueue(QUEUE, {
+      name: QUEUE,
+      policy: "standard",
+      retryLimit: RETRIES,
+      retryDelay: 0,
+      expireInSeconds: EXPIRE_SECONDS,
+    });
+    return boss;
+  } catch (error) {
+    await stopBoss(boss);
+    throw error;
+  }
+}
+
+const stopBoss = (boss: PgBoss): Promise<void> => boss.stop({ graceful: false, wait: true, close: false });
+
 /** Ends a worker's claim to a unit; `false` when somebody else has it by now. */
 async function withdraw({ query }: Sql, key: string, worker: string): Promise<boolean> {
   const own = await query("delete from lab.claim where key = $1 and worker = $2 returning key", [
@@ -110,18 +133,11 @@ export class UnitQueue {
     const connection = await Connection.open(options);
     try {
       await connection.transaction(ensureSchema);
-      const boss = new PgBoss({ db: connection.sql, schema: "lab_jobs", schedule: false });
-      // Its housekeeping meets a server that is away; it comes round again.
-      boss.on("error", () => undefined);
-      await boss.start();
-      await boss.createQueue(QUEUE, {
-        name: QUEUE,
-        policy: "standard",
-        retryLimit: RETRIES,
-        retryDelay: 0,
-        expireInSeconds: EXPIRE_SECONDS,
+      return await connection.transaction(async (sql) => {
+        // pg-boss creates its tables on connections of its own; of processes that start together one creates, others wait.
+        await lockSchema(sql);
+        return new UnitQueue(connection, await startBoss(connection), options);
       });
-      return new UnitQueue(connection, boss, options);
     } catch (error) {
       await connection.close();
       throw error;
@@ -330,7 +346,7 @@ export class UnitQueue {
   }
 
   async close(): Promise<void> {
-    await this.#boss.stop({ graceful: false, wait: true, close: false });
+    await stopBoss(this.#boss);
     await this.#connection.close();
   }
 

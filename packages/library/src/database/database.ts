@@ -21,6 +21,8 @@ export interface Database {
   readonly hasVectorType: boolean;
   /** Runs SQL of other libraries on the same connections. */
   execute(text: string, values?: readonly unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
+  /** Runs work that creates tables; of processes that come to a server together, one at a time. */
+  setUp<Result>(work: () => Promise<Result>): Promise<Result>;
   close(): Promise<void>;
 }
 
@@ -50,6 +52,14 @@ export async function openDatabase({ dataDir, databaseUrl }: DatabaseLocation): 
         } finally {
           client.release();
         }
+      },
+      setUp(work) {
+        // An embedded database has one process, and one connection, which the work needs.
+        if (!databaseUrl) return work();
+        return database.transaction().execute(async (transaction) => {
+          await sql`select pg_advisory_xact_lock(${sql.lit(SET_UP_LOCK)})`.execute(transaction);
+          return work();
+        });
       },
       async close() {
         await database.destroy();
@@ -94,6 +104,7 @@ async function enableVectorType(database: Kysely<Schema>): Promise<boolean> {
 }
 
 const WRITER_LOCK = 7_164_001;
+const SET_UP_LOCK = 7_164_003;
 
 /**
  * Runs a change of papers. Such changes queue behind each other, so revisions become visible in their order and a

@@ -120,6 +120,17 @@ describeOnEachDatabase("a scheduler that is stopped", (bed) => {
 });
 
 describeOnServer("schedulers of several processes", (bed) => {
+  test("start together on a new server", async () => {
+    const { library, openAgain } = bed();
+    const libraries = [library, ...(await Promise.all(Array.from({ length: 4 }, openAgain)))];
+    const started = await Promise.all(libraries.map((each) => start(each)));
+    try {
+      expect(await started[0]!.scheduler.waiting()).toEqual({ digest: 0, sync: 0, embed: 0 });
+    } finally {
+      await Promise.all(started.map(({ scheduler }) => scheduler.stop()));
+    }
+  });
+
   test("share one queue", async () => {
     const { library, openAgain } = bed();
     const other = await openAgain();

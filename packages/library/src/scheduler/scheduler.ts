@@ -63,20 +63,7 @@ export async function startScheduler(library: Library, options: SchedulerOptions
     schema: "jobs",
   });
   boss.on("error", (error) => options.onError?.(error));
-  await boss.start();
-  for (const job of JOBS) {
-    // A "short" queue holds one waiting job, so ticks do not pile up behind a long one.
-    await boss.createQueue(job, { name: job, policy: "short" });
-    await boss.work(job, { pollingIntervalSeconds: options.pollSeconds ?? 10 }, async () => {
-      try {
-        options.onFinished?.(await runJob(job, library, options, stopping.signal));
-      } catch (error) {
-        if (!stopping.signal.aborted) options.onError?.(error as Error, job);
-        throw error;
-      }
-    });
-    await boss.schedule(job, SCHEDULES[job], {}, { expireInSeconds: JOB_TIMEOUT_SECONDS, retryLimit: 2 });
-  }
+  await library.database.setUp(() => startJobs(boss, library, options, stopping.signal));
   return {
     async trigger(job) {
       await boss.send(job, {}, { expireInSeconds: JOB_TIMEOUT_SECONDS, retryLimit: 2 });
@@ -90,6 +77,28 @@ export async function startScheduler(library: Library, options: SchedulerOptions
       await boss.stop({ graceful: true, wait: true, close: false, timeout: SHUTDOWN_TIME });
     },
   };
+}
+
+async function startJobs(
+  boss: PgBoss,
+  library: Library,
+  options: SchedulerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  await boss.start();
+  for (const job of JOBS) {
+    // A "short" queue holds one waiting job, so ticks do not pile up behind a long one.
+    await boss.createQueue(job, { name: job, policy: "short" });
+    await boss.work(job, { pollingIntervalSeconds: options.pollSeconds ?? 10 }, async () => {
+      try {
+        options.onFinished?.(await runJob(job, library, options, signal));
+      } catch (error) {
+        if (!signal.aborted) options.onError?.(error as Error, job);
+        throw error;
+      }
+    });
+    await boss.schedule(job, SCHEDULES[job], {}, { expireInSeconds: JOB_TIMEOUT_SECONDS, retryLimit: 2 });
+  }
 }
 
 async function runJob(
