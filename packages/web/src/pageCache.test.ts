@@ -1,5 +1,5 @@
 import { gunzipSync } from "node:zlib";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { pageCache } from "./pageCache.ts";
 
 describe("pageCache", () => {
@@ -55,10 +55,36 @@ describe("pageCache", () => {
     expect(await get(ask("/papers/a"))).toBe("page 2");
   });
 
-  test("pages get old, and the number of them is bounded", async () => {
-    const old = counting({ seconds: 0 });
-    await old.get(ask("/"));
-    expect(await old.get(ask("/"))).toBe("page 2");
+  test("an old page is sent once more while it is renewed, once for all who ask meanwhile", async () => {
+    const { get, made } = counting({ seconds: 0 });
+    expect(await get(ask("/"))).toBe("page 1");
+    expect(await Promise.all([get(ask("/")), get(ask("/"))])).toEqual(["page 1", "page 1"]);
+    await vi.waitFor(async () => expect(await get(ask("/"))).not.toBe("page 1"));
+    expect(made()).toBeLessThanOrEqual(3);
+  });
+
+  test("a page that is too old is made before it is sent", async () => {
+    const { get } = counting({ seconds: 0, longest: 0 });
+    await get(ask("/"));
+    expect(await get(ask("/"))).toBe("page 2");
+  });
+
+  test("a page that can no longer be made is not sent again", async () => {
+    const cache = pageCache({ seconds: 0 });
+    const page = async () => new Response("page", { headers: { "content-type": "text/html" } });
+    for (const broken of [
+      async () => new Response("gone", { status: 404 }),
+      () => Promise.reject<Response>(new Error("broken")),
+    ]) {
+      expect(await (await cache.answer(ask("/papers/a"), page)).text()).toBe("page");
+      expect(await (await cache.answer(ask("/papers/a"), broken)).text()).toBe("page");
+      const again = async () =>
+        (await cache.answer(ask("/papers/a"), async () => new Response("new"))).text();
+      await vi.waitFor(async () => expect(await again()).toBe("new"));
+    }
+  });
+
+  test("the number of pages is bounded", async () => {
     const few = counting({ most: 2 });
     for (const path of ["/papers/a", "/papers/b", "/papers/a", "/papers/c"]) await few.get(ask(path));
     expect(await few.get(ask("/papers/a"))).toBe("page 1");

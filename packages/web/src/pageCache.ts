@@ -5,7 +5,7 @@ const compress = promisify(gzip);
 
 /** A page as it is sent, plain and compressed. */
 interface KeptPage {
-  readonly until: number;
+  readonly madeAt: number;
   readonly headers: readonly (readonly [string, string])[];
   readonly plain: Uint8Array<ArrayBuffer>;
   readonly gzip: Uint8Array<ArrayBuffer>;
@@ -13,7 +13,10 @@ interface KeptPage {
 
 /** Keeps pages that are the same for every visitor without cookies. */
 export interface PageCache {
-  /** The answer to a request, from the cache or from `make`, whose answer is kept when it is a whole page. */
+  /**
+   * The answer to a request, from the cache or from `make`, whose answer is kept when it is a whole page. A page that has
+   * got old is sent once more while `make` renews it, so that nobody waits for it.
+   */
   answer(request: Request, make: () => Promise<Response>): Promise<Response>;
 }
 
@@ -22,39 +25,67 @@ const SHARED = /^\/($|about$|families(\/|$)|papers\/[^/]+$|compare(\/|$))/;
 /** Headers that belong to one answer. */
 const PERSONAL = ["set-cookie", "content-length", "date"];
 
+/** Seconds after which a page is made anew before it is sent. */
+const LONGEST = 300;
+
 /**
- * @param seconds how old a page may be
+ * @param seconds how old a page may be before it is renewed
  * @param most pages kept; beyond that the one that was asked for longest ago goes
  */
-export function pageCache({ seconds = 30, most = 2000 } = {}): PageCache {
+export function pageCache({ seconds = 30, longest = LONGEST, most = 2000 } = {}): PageCache {
   const pages = new Map<string, KeptPage>();
+  const renewing = new Set<string>();
+
+  const keep = (key: string, page: KeptPage): void => {
+    pages.delete(key);
+    pages.set(key, page);
+    if (pages.size > most) pages.delete(pages.keys().next().value!);
+  };
+
+  /** What `make` answers, kept when it is a whole page; an answer of another kind ends the keeping. */
+  const renew = async (key: string, make: () => Promise<Response>): Promise<KeptPage | Response> => {
+    const response = await make();
+    const isPage =
+      response.status === 200 &&
+      response.headers.get("content-type")?.startsWith("text/html") &&
+      !response.headers.has("set-cookie");
+    if (!isPage) {
+      pages.delete(key);
+      return response;
+    }
+    const plain = new Uint8Array(await response.arrayBuffer());
+    const page: KeptPage = {
+      madeAt: performance.now(),
+      headers: [...response.headers].filter(([name]) => !PERSONAL.includes(name)),
+      plain,
+      gzip: new Uint8Array(await compress(plain)),
+    };
+    keep(key, page);
+    return page;
+  };
+
+  const renewBehind = (key: string, make: () => Promise<Response>): void => {
+    if (renewing.has(key)) return;
+    renewing.add(key);
+    renew(key, make)
+      .catch(() => pages.delete(key))
+      .finally(() => renewing.delete(key));
+  };
+
   return {
     async answer(request, make) {
       const { pathname, search } = new URL(request.url);
       if (request.method !== "GET" || request.headers.has("cookie") || !SHARED.test(pathname)) return make();
       const key = pathname + search;
       const kept = pages.get(key);
-      pages.delete(key);
-      if (kept && kept.until > performance.now()) {
-        pages.set(key, kept);
+      const age = kept ? (performance.now() - kept.madeAt) / 1000 : Number.POSITIVE_INFINITY;
+      if (kept && age < longest) {
+        keep(key, kept);
+        if (age >= seconds) renewBehind(key, make);
         return send(kept, request);
       }
-      const response = await make();
-      const isPage =
-        response.status === 200 &&
-        response.headers.get("content-type")?.startsWith("text/html") &&
-        !response.headers.has("set-cookie");
-      if (!isPage) return response;
-      const plain = new Uint8Array(await response.arrayBuffer());
-      const page: KeptPage = {
-        until: performance.now() + 1000 * seconds,
-        headers: [...response.headers].filter(([name]) => !PERSONAL.includes(name)),
-        plain,
-        gzip: new Uint8Array(await compress(plain)),
-      };
-      pages.set(key, page);
-      if (pages.size > most) pages.delete(pages.keys().next().value!);
-      return send(page, request);
+      const made = await renew(key, make);
+      return made instanceof Response ? made : send(made, request);
     },
   };
 }

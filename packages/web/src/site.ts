@@ -71,9 +71,11 @@ export class Site {
   readonly #results: (slug: string) => Promise<Results | undefined>;
   readonly #familyResults: (family: string) => Promise<Results | undefined>;
   readonly #page: (id: string) => Promise<PaperPage | undefined>;
-  readonly #similar: (id: string) => Promise<PaperSummary[]>;
+  readonly #similar: (id: string) => Promise<Paper[]>;
   readonly #trending: (key: string) => Promise<Paper[]>;
   readonly #families: (key: "all") => Promise<FamilyCard[]>;
+  /** Hundreds of bootstrap intervals a family, which change with its results alone. */
+  readonly #boards = new WeakMap<Results, readonly Board[]>();
 
   constructor({ library, mailer, address, dataFolder, log }: SiteOptions) {
     this.library = library;
@@ -97,7 +99,7 @@ export class Site {
       });
       return paperPage(paper, findRoom(paper.id), results, figure ? sizeOfFigure(figure) : null);
     });
-    this.#similar = cached(60, async (id) => (await library.similar(id, 6)).map(summaryOf));
+    this.#similar = cached(60, (id) => library.similar(id, 6));
     this.#trending = cached(5, async (key) => {
       const [window, family, limit] = JSON.parse(key) as [TrendingWindow, string | null, number];
       const request = { window, limit, ...(family === null ? {} : { family }) };
@@ -130,7 +132,12 @@ export class Site {
     family?: string,
     limit = 20,
   ): Promise<ListedPaper[]> {
-    return this.#withVotes(await this.#trending(JSON.stringify([window, family ?? null, limit])), voter);
+    return this.#withVotes(await this.trendingPapers(window, family, limit), voter);
+  }
+
+  /** Papers by trend. */
+  trendingPapers(window: TrendingWindow, family: string | undefined, limit: number): Promise<Paper[]> {
+    return this.#trending(JSON.stringify([window, family ?? null, limit]));
   }
 
   families(): Promise<FamilyCard[]> {
@@ -175,7 +182,7 @@ export class Site {
     return this.#page(reference);
   }
 
-  similar(id: string): Promise<PaperSummary[]> {
+  similar(id: string): Promise<Paper[]> {
     return this.#similar(id);
   }
 
@@ -248,7 +255,7 @@ export class Site {
       metric,
       goal,
       also,
-      boards: byProblem(leaderboard(experiment, results)),
+      boards: this.#boardsOf(experiment, results),
       seeds: results.seeds.length,
       finishedAt: results.finishedAt,
       machine: `${cpu}, ${cores} cores`,
@@ -285,6 +292,12 @@ export class Site {
   /** The voter's own token when it is good, else a new one. */
   voter(token: string | undefined): string {
     return this.#validVoter(token) ?? this.library.votes.newVoter();
+  }
+
+  #boardsOf(experiment: AnyExperiment, results: Results): readonly Board[] {
+    const boards = this.#boards.get(results) ?? byProblem(leaderboard(experiment, results));
+    this.#boards.set(results, boards);
+    return boards;
   }
 
   async #allOf(family: string): Promise<Paper[]> {

@@ -24,6 +24,17 @@ describeOnEachDatabase("search", (bed) => {
     expect(idsOf(await search("decoupled decaying weights"))[0]).toBe("weight-decay-decoupling");
   });
 
+  test("shows a paper as it is now, also when an earlier search has shown it", async () => {
+    await bed().library.syncCollection(COLLECTION, NOON);
+    const first = (await search("noisy labels")).hits[0]!.paper;
+    const renamed = { ...COLLECTION[0]!, title: "Another title" };
+    await bed().library.syncCollection([renamed, ...COLLECTION.slice(1)], NOON);
+    const { paper, title } = (await search("noisy labels")).hits[0]!;
+    expect(paper.id).toBe(first.id);
+    expect(paper.title).toBe("Another title");
+    expect(title.map(({ text }) => text).join("")).toBe("Another title");
+  });
+
   test("reads a misspelt word as the nearest one and says so", async () => {
     await bed().library.syncCollection(COLLECTION, NOON);
     const page = await search("sinkhron newtn");

@@ -47,6 +47,7 @@ const LONGEST_QUERY = 1000;
 const DEPTH = 300;
 const DEEPEST = 500;
 const REMEMBERED_RANKINGS = 200;
+const REMEMBERED_PAPERS = 1000;
 
 /** Embeddings find other words for the same thing but are less precise than words that do occur. */
 const VECTOR_WEIGHT = 0.35;
@@ -64,6 +65,9 @@ export class Search {
   readonly #embeddings: Embeddings;
   readonly #index: LibraryIndex;
   readonly #remembered = new Map<string, Ranking>();
+  /** Papers shown lately, as they were at `#papersAt`: reading them costs more than ranking them. */
+  readonly #papers = new Map<string, Paper>();
+  #papersAt = 0n;
 
   constructor(database: Database, embeddings: Embeddings) {
     this.#database = database;
@@ -91,10 +95,7 @@ export class Search {
     this.#remember(key, ranking);
     const start = cursor?.offset ?? 0;
     const page = ranking.ids.slice(start, start + limit);
-    const papers = await papersById(
-      this.#database,
-      page.map(({ id }) => id),
-    );
+    const papers = await this.#papersById(page.map(({ id }) => id));
     const scores = new Map(page.map(({ id, score }) => [id, score]));
     const end = start + limit;
     const revision = cursor?.revision ?? this.#index.revision;
@@ -118,7 +119,7 @@ export class Search {
    */
   async similar(id: string, limit = 6): Promise<Paper[]> {
     await this.#refresh();
-    const [paper] = await papersById(this.#database, [id]);
+    const [paper] = await this.#papersById([id]);
     const document = this.#index.documentOf(id);
     if (document === undefined || !paper) return [];
     const text = this.#index.searchText(characteristicStems(paper), DEPTH, {});
@@ -128,10 +129,7 @@ export class Search {
     const ranked = fuse([{ ranking: text, weight: 1 }, ...vectors]).filter(
       (entry) => entry.document !== document,
     );
-    return papersById(
-      this.#database,
-      ranked.slice(0, limit).map((entry) => this.#index.idOf(entry.document)),
-    );
+    return this.#papersById(ranked.slice(0, limit).map((entry) => this.#index.idOf(entry.document)));
   }
 
   async #refresh(): Promise<string | undefined> {
@@ -178,6 +176,22 @@ export class Search {
     const weights = new Map(typed.map(({ stem, weight }) => [stem, weight]));
     for (const { stem, weight } of corrected) weights.set(stem, Math.max(weights.get(stem) ?? 0, weight));
     return { weighted: [...weights].map(([stem, weight]) => ({ stem, weight })), corrections };
+  }
+
+  /** See {@link papersById}; of the revision that the index has, or newer. */
+  async #papersById(ids: readonly string[]): Promise<Paper[]> {
+    const { revision } = this.#index;
+    if (this.#papersAt !== revision || this.#papers.size > REMEMBERED_PAPERS) this.#papers.clear();
+    this.#papersAt = revision;
+    const known = ids.flatMap((id) => this.#papers.get(id) ?? []);
+    const read = await papersById(
+      this.#database,
+      ids.filter((id) => !this.#papers.has(id)),
+    );
+    // Meanwhile the index may have gone on, and another search with it.
+    if (this.#papersAt === revision) for (const paper of read) this.#papers.set(paper.id, paper);
+    const byId = new Map([...known, ...read].map((paper) => [paper.id, paper]));
+    return ids.flatMap((id) => byId.get(id) ?? []);
   }
 
   #remember(key: string, ranking: Ranking): void {

@@ -3,7 +3,7 @@ import type { RequestHandler } from "./$types";
 
 export const GET: RequestHandler = async ({ locals }) => {
   const { site } = locals;
-  const papers = (await site.library.trending({ window: "week", limit: 50 })).map(({ paper }) => paper);
+  const papers = await site.trendingPapers("week", undefined, 50);
   const feed = site.feed({
     title: "Prior Art: trending this week",
     page: "/",

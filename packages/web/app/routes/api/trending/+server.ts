@@ -11,6 +11,6 @@ export const GET: RequestHandler = async ({ locals, url }) => {
   const window = WINDOWS.find((name) => name === asked);
   if (!window) return refuse(400, "window must be day, week or month");
   const { limit, filters } = request;
-  const trending = await locals.site.library.trending({ window, limit, family: filters.family });
-  return Response.json({ papers: trending.map(({ paper }) => paperDocument(paper)), next: null });
+  const trending = await locals.site.trendingPapers(window, filters.family, limit);
+  return Response.json({ papers: trending.map(paperDocument), next: null });
 };

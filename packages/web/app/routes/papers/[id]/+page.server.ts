@@ -1,5 +1,6 @@
 import { error, type RequestEvent, redirect } from "@sveltejs/kit";
 import { actOnPaper } from "$lib/server/voter";
+import { summaryOf } from "$service/summary.ts";
 import type { Actions, PageServerLoad } from "./$types";
 
 export const load: PageServerLoad = async ({ locals, params }) => {
@@ -9,7 +10,7 @@ export const load: PageServerLoad = async ({ locals, params }) => {
   const { id } = page.paper;
   if (id !== params.id) redirect(301, `/papers/${encodeURIComponent(id)}`);
   const [similar, vote, run] = await Promise.all([site.similar(id), site.votes(id, voter), site.runOf(id)]);
-  return { ...page, similar, vote, run: run ?? null };
+  return { ...page, similar: similar.map(summaryOf), vote, run: run ?? null };
 };
 
 type Act = Parameters<typeof actOnPaper>[1];
