@@ -50,11 +50,11 @@ const settings: Record<"full" | "quick", Settings> = {
 
 const RATES = [0.01, 0.02, 0.04, 0.08];
 /** Steps between GaLore's projections. */
-const GAPS = [30, 75, 200];
-const adamPca = { learningRate: RATES, pcaRate: [0.01, 0.04, 0.16] };
+const GAPS = [30, 75, 200, 600];
+const adamPca = { learningRate: RATES, pcaRate: [0.0025, 0.01, 0.04, 0.16] };
 const jumps = { learningRate: RATES, gap: GAPS };
 /** Random subspaces are best changed more often. */
-const quickJumps = { learningRate: RATES, gap: [10, 30, 100] };
+const quickJumps = { learningRate: RATES, gap: [10, 30, 100, 300] };
 /** One candidate more, for the arms with one hyperparameter: full rank wants smaller rates. */
 const plain = { learningRate: [0.005, ...RATES] };
 
@@ -70,7 +70,7 @@ const arms = {
   osd16: { label: "online subspace descent, k = 16", space: adamPca, fixed: { rank: 16 } },
   osdSgd: {
     label: "online subspace descent, SGD for P, k = 8",
-    space: { learningRate: RATES, pcaRate: [0.4, 0.9, 1.4] },
+    space: { learningRate: RATES, pcaRate: [0.2, 0.4, 0.9, 1.4] },
     fixed: { rank: 8 },
   },
   flow: { label: "Hamiltonian flow" },
@@ -289,7 +289,7 @@ export default defineExperiment({
   tuning: {
     metric: "excess",
     goal: "minimize",
-    budget: { full: 12, quick: 1 },
+    budget: { full: 16, quick: 1 },
     seeds: { full: 2, quick: 1 },
   },
   claims: [
