@@ -1,36 +1,35 @@
 import {
   data,
   item,
-  jit,
   matmul,
   mul,
-  random,
   scalar,
   sqrt,
   sub,
   sum,
   type Tensor,
-  tensor,
   transpose,
   zeros,
 } from "@prior-art/tensor";
 import {
   adam,
-  addDecayedWeights,
-  applyUpdates,
-  chain,
-  clipByGlobalNorm,
-  cosineDecay,
   type GradientTransformation,
-  masked,
-  requireFinite,
   scaleByLearningRate,
   sgd,
-  skipNonFinite,
   stateBytes,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
 import { leadingVectors, lowRank, singularSubspaces } from "../lowRank.ts";
+import {
+  expectChangesRefused,
+  expectNonFiniteSkipped,
+  expectRatesRefused,
+  expectToChain,
+  expectTransposable,
+  type Layer,
+} from "../testing/contract.ts";
+import { double, gap, gaussian, norm } from "../testing/doubles.ts";
+import { inOrder, path } from "../testing/paths.ts";
 import {
   fira,
   galore,
@@ -41,33 +40,7 @@ import {
   scalingSimilarity,
 } from "./method.ts";
 
-const gaussian = (seed: number, shape: readonly number[]): Tensor =>
-  random.normal(random.key(seed), shape, { dtype: "float64" });
-const double = (values: number[], shape: number[]): Tensor => tensor(new Float64Array(values), { shape });
-const gap = async (a: Tensor, b: Tensor): Promise<number> =>
-  Math.max(...[...(await data(sub(a, b)))].map(Math.abs));
-const norm = (t: Tensor): Promise<number> => item(sqrt(sum(mul(t, t))));
 const project = (p: Tensor, g: Tensor): Tensor => matmul(transpose(p), g);
-
-/** Parameters before the first step and after each, and the states after each. */
-async function path<P, S>(
-  o: GradientTransformation<P, S>,
-  start: P,
-  gradients: readonly P[],
-): Promise<{ params: P[]; states: S[] }> {
-  const step = jit((g: P, s: S, p: P) => {
-    const [updates, next] = o.update(g, s, p);
-    return [applyUpdates(p, updates), next] as const;
-  });
-  let [params, state] = [start, o.init(start)];
-  const [all, states] = [[start] as P[], [] as S[]];
-  for (const g of gradients) {
-    [params, state] = await step(g, state, params);
-    all.push(params);
-    states.push(state);
-  }
-  return { params: all, states };
-}
 
 const gradients = [0, 1, 2, 3, 4].map((i) => gaussian(10 + i, [4, 6]));
 const start = gaussian(9, [4, 6]);
@@ -151,10 +124,7 @@ describe("Fira", () => {
         ] as const,
     };
     const identity: GradientTransformation<Tensor, null> = { init: () => null, update: (g) => [g, null] };
-    const o = chain<
-      Tensor,
-      readonly [GradientTransformation<Tensor, unknown>, GradientTransformation<Tensor, unknown>]
-    >(
+    const o = inOrder<Tensor>(
       lowRank("test", identity, { rank: 2 }, singularSubspaces(2), residual),
       scaleByLearningRate(learningRate),
     );
@@ -263,14 +233,7 @@ describe("Fira", () => {
   });
 
   test("a tall matrix is treated as its transpose", async () => {
-    const o = fira<Tensor>({ learningRate, rank: 2, updateGap: 2 });
-    const wide = await path(o, start, gradients);
-    const tall = await path(
-      o,
-      transpose(start),
-      gradients.map((g) => transpose(g)),
-    );
-    expect(await gap(transpose(wide.params[5]!), tall.params[5]!)).toBeLessThan(1e-9);
+    await expectTransposable(fira<Tensor>({ learningRate, rank: 2, updateGap: 2 }));
   });
 
   test("scaleResidual false leaves α off the residual, as the authors' code does", async () => {
@@ -306,28 +269,7 @@ describe("Fira", () => {
   });
 
   test("chains with clipping, a schedule, a mask and decay in one line", async () => {
-    type P = { w: Tensor; b: Tensor };
-    const params: P = { w: start, b: gaussian(1, [6]) };
-    const g: P = { w: gradients[0]!, b: gaussian(2, [6]) };
-    const o = chain<
-      P,
-      readonly [
-        GradientTransformation<P, null>,
-        GradientTransformation<P, unknown>,
-        GradientTransformation<P, null>,
-        GradientTransformation<P, unknown>,
-      ]
-    >(
-      clipByGlobalNorm(1),
-      masked(scaleByFira<Tensor[]>({ rank: 2 }), (t) => t.rank > 1),
-      addDecayedWeights(0.1, (t) => t.rank > 1),
-      scaleByLearningRate(cosineDecay(0.1, 10)),
-    );
-    const { params: after } = await path(o, params, [g, g, g]);
-    expect(await gap(after[3]!.w, params.w)).toBeGreaterThan(0.01);
-    const length = Math.hypot(await norm(g.w), await norm(g.b));
-    const total = [0, 1, 2].reduce((s, t) => s + 0.05 * (1 + Math.cos((Math.PI * t) / 10)), 0);
-    expect(await gap(sub(params.b, after[3]!.b), mul(total / length, g.b))).toBeLessThan(1e-9);
+    await expectToChain(scaleByFira<Tensor[]>({ rank: 2 }));
   });
 });
 
@@ -338,8 +280,7 @@ describe("bad input", () => {
     expect(() => fira<typeof params>({ learningRate, rank: 5 }).init(params)).toThrow(
       /fira: a matrix of shape \[4, 6\] takes a rank from 1 to 4/,
     );
-    for (const rate of [0, -1, Number.NaN])
-      expect(() => fira({ learningRate: rate, rank: 1 })).toThrow(/learning rate must be positive/);
+    expectRatesRefused((rate) => fira({ learningRate: rate, rank: 1 }));
     for (const updateGap of [0, 1.5])
       expect(() => fira({ learningRate, rank: 1, updateGap })).toThrow(/fira: updateGap/);
     for (const limiter of [0.99, Number.NaN])
@@ -347,24 +288,13 @@ describe("bad input", () => {
   });
 
   test("a tree that changed since init, gradients that don't fit", () => {
-    const o = scaleByFira<Record<string, Tensor>>({ rank: 2 });
-    const grown = { ...params, v: zeros([4, 6]) };
-    expect(() => o.update(grown, o.init(params), grown)).toThrow(/fira: the state .* changed since init/);
-    expect(() => o.update(grown, o.init(params), params)).toThrow(/don't fit/);
+    expectChangesRefused(scaleByFira<Record<string, Tensor>>({ rank: 2 }), {
+      state: /fira: the state .* changed since init/,
+      shapes: /fira: the gradients .* don't fit/,
+    });
   });
 
   test("non-finite gradients are skipped, weights and state alike; requireFinite names the tensor", async () => {
-    const o = skipNonFinite(fira<Tensor>({ learningRate, rank: 2, updateGap: 1 }));
-    const bad = mul(Number.POSITIVE_INFINITY, start);
-    const { params: after, states } = await path(o, start, [gradients[0]!, bad, gradients[1]!]);
-    expect(await gap(after[2]!, after[1]!)).toBe(0);
-    expect(await item(states[2]!.skipped)).toBe(1);
-    const plain = await path(
-      fira<Tensor>({ learningRate, rank: 2, updateGap: 1 }),
-      start,
-      gradients.slice(0, 2),
-    );
-    expect(await gap(after[3]!, plain.params[2]!)).toBeLessThan(1e-12);
-    await expect(requireFinite("step", { w: bad })).rejects.toThrow(/step: w holds/);
+    await expectNonFiniteSkipped(fira<Layer>({ learningRate, rank: 2, updateGap: 1 }));
   });
 });

@@ -2,7 +2,6 @@ import {
   add,
   data,
   item,
-  jit,
   linalg,
   matmul,
   mul,
@@ -11,25 +10,27 @@ import {
   sub,
   sum,
   type Tensor,
-  tensor,
   transpose,
   zeros,
 } from "@prior-art/tensor";
 import {
   addDecayedWeights,
-  applyUpdates,
-  chain,
   clipByGlobalNorm,
   cosineDecay,
-  type GradientTransformation,
   masked,
   polarFactor,
-  requireFinite,
   scale,
-  skipNonFinite,
   stateBytes,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import {
+  expectChangesRefused,
+  expectNonFiniteSkipped,
+  expectRatesRefused,
+  type Layer,
+} from "../testing/contract.ts";
+import { double, gap, gaussian } from "../testing/doubles.ts";
+import { inOrder, path } from "../testing/paths.ts";
 import { iteratedSpectral } from "./geometry.ts";
 import { functionGaps, regression } from "./logistic.ts";
 import {
@@ -48,32 +49,7 @@ import {
 } from "./method.ts";
 import { biasFloors, measureRates } from "./problems.ts";
 
-const gaussian = (seed: number, shape: readonly number[]): Tensor =>
-  random.normal(random.key(seed), shape, { dtype: "float64" });
-const double = (values: number[], shape: number[] = [values.length]): Tensor =>
-  tensor(new Float64Array(values), { shape });
-const gap = async (a: Tensor, b: Tensor): Promise<number> =>
-  Math.max(...[...(await data(sub(a, b)))].map(Math.abs));
 const NORMS: readonly NormName[] = ["l2", "linf", "l1", "spectral"];
-
-async function path<P, S>(
-  o: GradientTransformation<P, S>,
-  start: P,
-  gradients: readonly P[],
-): Promise<{ params: P[]; states: S[] }> {
-  const step = jit((g: P, s: S, p: P) => {
-    const [updates, next] = o.update(g, s, p);
-    return [applyUpdates(p, updates), next] as const;
-  });
-  let [params, state] = [start, o.init(start)];
-  const [all, states] = [[start] as P[], [] as S[]];
-  for (const g of gradients) {
-    [params, state] = await step(g, state, params);
-    all.push(params);
-    states.push(state);
-  }
-  return { params: all, states };
-}
 
 describe("geometries", () => {
   const m = double([3, 0, 0, -4], [2, 2]);
@@ -275,18 +251,9 @@ describe("the trust-region method", () => {
   });
 
   test("chains with clipping, a schedule, a mask and decay in one line", async () => {
-    type P = { w: Tensor; b: Tensor };
-    const params: P = { w: start, b: gaussian(1, [6]) };
-    const g: P = { w: gradients[0]!, b: gaussian(2, [6]) };
-    const o = chain<
-      P,
-      readonly [
-        GradientTransformation<P, null>,
-        GradientTransformation<P, unknown>,
-        GradientTransformation<P, null>,
-        GradientTransformation<P, null>,
-      ]
-    >(
+    const params: Layer = { w: start, b: gaussian(1, [6]) };
+    const g: Layer = { w: gradients[0]!, b: gaussian(2, [6]) };
+    const o = inOrder<Layer>(
       clipByGlobalNorm(1),
       masked(trustRegionMomentum<Tensor[]>({ radius: cosineDecay(1, 10) }), (t) => t.rank > 1),
       addDecayedWeights(-0.1, (t) => t.rank > 1),
@@ -369,12 +336,14 @@ describe("theory", () => {
 
 describe("bad input", () => {
   test("options out of range", () => {
-    for (const radius of [0, -1, Number.NaN]) {
-      expect(() => trustRegionMomentum({ radius })).toThrow(
-        /trustRegionMomentum: the learning rate must be positive/,
-      );
-      expect(() => orthogonalSgdm({ radius })).toThrow(/orthogonalSgdm: the learning rate must be positive/);
-    }
+    expectRatesRefused(
+      (radius) => trustRegionMomentum({ radius }),
+      /trustRegionMomentum: the learning rate must be positive/,
+    );
+    expectRatesRefused(
+      (radius) => orthogonalSgdm({ radius }),
+      /orthogonalSgdm: the learning rate must be positive/,
+    );
     for (const momentum of [0, 1.1, Number.NaN]) {
       expect(() => trustRegionMomentum({ radius: 1, momentum })).toThrow(/share of the new gradient/);
       expect(() => orthogonalSgdm({ radius: 1, momentum })).toThrow(/share of the new gradient/);
@@ -399,26 +368,12 @@ describe("bad input", () => {
   });
 
   test("a tree that changed since init, gradients that don't fit", () => {
-    const params = { w: zeros([4, 6]), b: zeros([6]) };
-    const grown = { ...params, v: zeros([4, 6]) };
-    for (const o of [
-      trustRegionMomentum<Record<string, Tensor>>({ radius: 1 }),
-      orthogonalSgdm<Record<string, Tensor>>({ radius: 1 }),
-    ] as GradientTransformation<Record<string, Tensor>, unknown>[]) {
-      expect(() => o.update(grown, o.init(params), grown)).toThrow(/\(state\): .* don't fit/);
-      expect(() => o.update({ w: zeros([6, 4]), b: zeros([6]) }, o.init(params), params)).toThrow(
-        /don't fit/,
-      );
-    }
+    const refused = { state: /\(state\): .* don't fit/, shapes: /don't fit/ };
+    expectChangesRefused(trustRegionMomentum<Record<string, Tensor>>({ radius: 1 }), refused);
+    expectChangesRefused(orthogonalSgdm<Record<string, Tensor>>({ radius: 1 }), refused);
   });
 
   test("non-finite gradients are skipped; requireFinite names the tensor", async () => {
-    const o = skipNonFinite(trustRegionMomentum<Tensor>({ radius: 0.1 }));
-    const w = gaussian(1, [3, 4]);
-    const bad = mul(Number.NaN, w);
-    const { params, states } = await path(o, w, [gaussian(2, [3, 4]), bad]);
-    expect(await gap(params[2]!, params[1]!)).toBe(0);
-    await expect(requireFinite("state", states[1]!.inner)).resolves.toBeUndefined();
-    await expect(requireFinite("step", { w: bad })).rejects.toThrow(/step: w holds a NaN/);
+    await expectNonFiniteSkipped(trustRegionMomentum<Layer>({ radius: 0.1 }));
   });
 });
