@@ -25,7 +25,7 @@ import {
   expectTransposable,
   type Layer,
 } from "./testing/contract.ts";
-import { double, gap, gaussian } from "./testing/doubles.ts";
+import { close, double, gap, gaussian } from "./testing/doubles.ts";
 import { path } from "./testing/paths.ts";
 
 describe("leading vectors", () => {
@@ -33,7 +33,7 @@ describe("leading vectors", () => {
     // diag(1, 3, 2) beside zeros: e₂, then e₃.
     const m = double([1, 0, 0, 0, 0, 3, 0, 0, 0, 0, 2, 0], [3, 4]);
     const p = await data(mul(leadingVectors(m, 2), leadingVectors(m, 2)));
-    expect([...p]).toEqual([0, 0, 1, 0, 0, 1].map((v) => expect.closeTo(v, 9)));
+    expect([...p]).toEqual(close([0, 0, 1, 0, 0, 1], 9));
   });
 
   test("are orthonormal for gradients tiny, huge and zero", async () => {
@@ -184,15 +184,12 @@ describe("bad input", () => {
 
   test("gradients that don't fit, and a tree that changed since init", () => {
     const o = galore(adam<Record<string, Tensor>>({ learningRate: 0.1 }), { rank: 2 });
-    const state = o.init(params);
     expectChangesRefused(o, {
       state: /has the tree of parameters changed since init/,
       shapes: /galore: the gradients .* don't fit/,
     });
-    const wider = { ...params, w: zeros([5, 6]) };
-    expect(() => o.update(wider, state, wider)).toThrow(/has the tree of parameters changed since init/);
     const longer = { ...params, b: zeros([7]) };
-    expect(() => o.update(longer, state, longer)).toThrow();
+    expect(() => o.update(longer, o.init(params), longer)).toThrow();
   });
 
   test("skipNonFinite keeps NaNs out of weights and subspaces; requireFinite names the tensor", async () => {

@@ -15,6 +15,8 @@ import {
 } from "@prior-art/tensor";
 import type { GradientTransformation } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import { double, numbers } from "../testing/doubles.ts";
+import { descent } from "../testing/paths.ts";
 import {
   adamL2,
   adamw,
@@ -25,28 +27,17 @@ import {
   sgdw,
 } from "./method.ts";
 
-const double = (...values: number[]): Tensor => tensor(new Float64Array(values));
-
-/** Parameters after `steps` steps on gradients given by the step's number and the parameters. */
-async function trajectory<S>(
+/** Parameters after `steps` steps. */
+const trajectory = async <S>(
   optimizer: GradientTransformation<Tensor, S>,
   start: readonly number[],
   steps: number,
   gradient: (theta: Tensor, step: number) => Tensor,
-): Promise<number[]> {
-  let theta = double(...start);
-  let state = optimizer.init(theta);
-  for (let i = 0; i < steps; i++) {
-    const [updates, next] = optimizer.update(gradient(theta, i), state, theta);
-    theta = add(theta, updates);
-    state = next;
-  }
-  return [...(await data(theta))];
-}
+): Promise<number[]> => numbers((await descent(optimizer, double(start), steps, gradient))[steps]!);
 
 /** Gradient of a quadratic bowl with curvatures 1 and 20 around (1, -2), turned a little each step. */
 const bowl = (theta: Tensor, step: number): Tensor =>
-  mul(double(1, 20 + (step % 3)), sub(theta, double(1, -2)));
+  mul(double([1, 20 + (step % 3)]), sub(theta, double([1, -2])));
 
 const largestGap = (a: readonly number[], b: readonly number[]): number =>
   Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
@@ -79,7 +70,7 @@ describe("SGD", () => {
 
   test("two steps of SGDW with momentum, by hand", async () => {
     // m₁ = .1·2 = .2, θ₁ = 1 - .2 - .01 = .79; m₂ = .9·.2 + .1·2 = .38, θ₂ = .79 - .38 - .0079.
-    const theta = await trajectory(sgdw({ learningRate: 0.1, weightDecay: 0.01 }), [1], 2, () => double(2));
+    const theta = await trajectory(sgdw({ learningRate: 0.1, weightDecay: 0.01 }), [1], 2, () => double([2]));
     expect(theta[0]).toBeCloseTo(0.4021, 12);
   });
 });
@@ -103,7 +94,7 @@ describe("without gradients", () => {
 
 describe("Adam", () => {
   test("the first step has the paper's value", async () => {
-    const gradient = () => double(0.5);
+    const gradient = () => double([0.5]);
     const [decoupled] = await trajectory(adamw({ learningRate: 0.1, weightDecay: 0.01 }), [1], 1, gradient);
     expect(decoupled).toBeCloseTo(1 - (0.1 * 0.5) / (0.5 + 1e-8) - 0.01, 12);
     const [coupled] = await trajectory(adamL2({ learningRate: 0.1, weightDecay: 0.01 }), [1], 1, gradient);
@@ -132,7 +123,7 @@ describe("Adam", () => {
 
   test("β₁ = β₂ = 0 and ε = 0 is sign descent with decay", async () => {
     const optimizer = adamw<Tensor>({ learningRate: 0.1, weightDecay: 0.01, betas: [0, 0], eps: 0 });
-    const theta = await trajectory(optimizer, [3, -1], 1, () => double(0.3, -7));
+    const theta = await trajectory(optimizer, [3, -1], 1, () => double([0.3, -7]));
     expect(largestGap(theta, [3 - 0.1 - 0.03, -1 + 0.1 + 0.01])).toBeLessThan(1e-12);
   });
 
@@ -164,7 +155,7 @@ describe("Adam", () => {
 });
 
 test("the mask leaves biases alone", async () => {
-  const params = { weight: tensor(new Float64Array([1, 1]), { shape: [2, 1] }), bias: double(1) };
+  const params = { weight: double([1, 1], [2, 1]), bias: double([1]) };
   const none = treeMap(zerosLike, params);
   const optimizer = adamw<typeof params>({ learningRate: 0.1, weightDecay: 0.5, mask: (t) => t.rank > 1 });
   const [updates] = optimizer.update(none, optimizer.init(params), params);

@@ -1,6 +1,5 @@
 import {
   add,
-  data,
   div,
   eye,
   grad,
@@ -36,6 +35,7 @@ import {
   trainSteps,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import { close, double, gaussian, numbers } from "../testing/doubles.ts";
 import {
   type ExactGaussNewtonOptions,
   exactGaussNewton,
@@ -47,21 +47,17 @@ import {
 import { outputLoss } from "./outputLoss.ts";
 import { spdSolve } from "./spdSolve.ts";
 
-const draw = (seed: number, ...shape: number[]): Tensor =>
-  random.normal(random.key(seed), shape, { dtype: "float64" });
-const list = async (t: Tensor): Promise<number[]> => [...(await data(t))];
-const double = (...values: number[]): Tensor => tensor(new Float64Array(values));
 const column = (v: Tensor): Tensor => reshape(v, [v.size, 1]);
 const relativeGap = async (a: Tensor, b: Tensor): Promise<number> =>
   item(div(globalNorm(sub(a, b)), globalNorm(b)));
 
 /** A small network of two layers with three outputs, in double precision. */
 type Net = { readonly first: Tensor; readonly second: Tensor };
-const net: Net = { first: draw(1, 4, 5), second: draw(2, 5, 3) };
-const x = draw(3, 6, 4);
+const net: Net = { first: gaussian(1, [4, 5]), second: gaussian(2, [5, 3]) };
+const x = gaussian(3, [6, 4]);
 const predict = ({ first, second }: Net): Tensor => matmul(tanh(matmul(x, first)), second);
 const classes = tensor(Int32Array.of(0, 2, 1, 1, 0, 2));
-const regression = draw(4, 6, 3);
+const regression = gaussian(4, [6, 3]);
 
 type Kind = OutputLoss<Net>["kind"];
 const kinds: Kind[] = ["squaredError", "crossEntropy"];
@@ -113,8 +109,8 @@ describe("the direction", () => {
   });
 
   test("by hand", async () => {
-    const j = tensor(new Float64Array([1, 2, 0, 1]), { shape: [2, 2] });
-    expect(await list(gaussNewtonDirection(j, double(1, -1), null, 0.5, 2))).toEqual([
+    const j = double([1, 2, 0, 1], [2, 2]);
+    expect(await numbers(gaussNewtonDirection(j, double([1, -1]), null, 0.5, 2))).toEqual([
       expect.closeTo(-0.5, 12),
       expect.closeTo(0, 12),
     ]);
@@ -129,31 +125,31 @@ describe("the direction", () => {
 
   test("does not see a constant that is added to the Jacobian rows of all logits of an example", async () => {
     const { j, residual, q } = bySize("crossEntropy", 1);
-    const shifts = draw(9, 6, 1, j.shape[1]!);
+    const shifts = gaussian(9, [6, 1, j.shape[1]!]);
     const shifted = reshape(add(reshape(j, [6, 3, j.shape[1]!]), shifts), j.shape);
     const [plain, moved] = [j, shifted].map((rows) => gaussNewtonDirection(rows, residual, q, 0.2, 6));
     expect(await relativeGap(moved!, plain!)).toBeLessThan(1e-10);
   });
 
   test("refuses shapes that don't fit", () => {
-    const j = draw(5, 4, 3);
-    expect(() => gaussNewtonDirection(j, draw(6, 3), null, 1, 2)).toThrow(/doesn't fit residuals/);
-    expect(() => gaussNewtonDirection(j, draw(6, 4), draw(7, 3, 2, 2), 1, 2)).toThrow(/blocks/);
+    const j = gaussian(5, [4, 3]);
+    expect(() => gaussNewtonDirection(j, gaussian(6, [3]), null, 1, 2)).toThrow(/doesn't fit residuals/);
+    expect(() => gaussNewtonDirection(j, gaussian(6, [4]), gaussian(7, [3, 2, 2]), 1, 2)).toThrow(/blocks/);
   });
 });
 
 describe("output Hessians", () => {
   test("of the cross-entropy are the loss's, and have the constants in their kernel", async () => {
-    const logits = double(0.5, -1, 2);
+    const logits = double([0.5, -1, 2]);
     const block = outputHessian("crossEntropy", reshape(logits, [1, 3]));
     const loss = (f: Tensor): Tensor =>
       outputLoss("crossEntropy", reshape(f, [1, 3]), tensor(Int32Array.of(1)));
     expect(await relativeGap(reshape(block, [3, 3]), hessian(loss)(logits))).toBeLessThan(1e-12);
-    expect(await list(sum(block, -1))).toEqual([0, 0, 0].map((v) => expect.closeTo(v, 12)));
+    expect(await numbers(sum(block, -1))).toEqual(close([0, 0, 0], 12));
   });
 
   test("of squared errors are identities", async () => {
-    expect(await toArray(outputHessian("squaredError", draw(1, 2, 2)))).toEqual([
+    expect(await toArray(outputHessian("squaredError", gaussian(1, [2, 2])))).toEqual([
       [
         [1, 0],
         [0, 1],
@@ -180,11 +176,11 @@ describe("output Hessians", () => {
 });
 
 test("one full step solves linear least squares, from anywhere", async () => {
-  const a = draw(11, 20, 4);
-  const target = draw(12, 20, 1);
+  const a = gaussian(11, [20, 4]);
+  const target = gaussian(12, [20, 1]);
   const optimizer = exactGaussNewton<Tensor>({ damping: 1e-7 });
   const outputs = { predict: (w: Tensor) => matmul(a, w), targets: target, kind: "squaredError" as const };
-  const start = draw(13, 4, 1);
+  const start = gaussian(13, [4, 1]);
   const [update] = optimizer.step(
     { outputs, loss: (w) => outputLoss("squaredError", matmul(a, w), target) },
     optimizer.init(start),
@@ -194,9 +190,9 @@ test("one full step solves linear least squares, from anywhere", async () => {
 });
 
 test("with more parameters than equations, the step is the shortest that interpolates", async () => {
-  const a = draw(14, 3, 8);
-  const target = draw(15, 3, 1);
-  const start = draw(16, 8, 1);
+  const a = gaussian(14, [3, 8]);
+  const target = gaussian(15, [3, 1]);
+  const start = gaussian(16, [8, 1]);
   const optimizer = exactGaussNewton<Tensor>({ damping: 1e-10 });
   const outputs = { predict: (w: Tensor) => matmul(a, w), targets: target, kind: "squaredError" as const };
   const [update] = optimizer.step(
@@ -241,10 +237,10 @@ describe("the line search", () => {
 
   test("takes the first of 1, ½, ¼, … that satisfies Armijo's condition", async () => {
     const predictCurve = (w: Tensor): Tensor => reshape(add(mul(w, mul(w, w)), mul(-4, w)), [1, 1]);
-    const targets = tensor(new Float64Array([0]), { shape: [1, 1] });
+    const targets = double([0], [1, 1]);
     const loss = (w: Tensor): Tensor => outputLoss("squaredError", predictCurve(w), targets);
     const optimizer = exactGaussNewton<Tensor>({ damping: 1e-6, learningRate: 1, lineSearch: true });
-    const w = double(1.25);
+    const w = double([1.25]);
     const [update] = optimizer.step(
       { loss, outputs: { predict: predictCurve, targets, kind: "squaredError" } },
       optimizer.init(w),
@@ -262,9 +258,9 @@ describe("the line search", () => {
 
   test("stays where no length helps", async () => {
     const predictAway = (w: Tensor): Tensor => reshape(w, [1, 1]);
-    const targets = tensor(new Float64Array([0]), { shape: [1, 1] });
+    const targets = double([0], [1, 1]);
     const optimizer = exactGaussNewton<Tensor>({ lineSearch: { sufficientDecrease: 5 } });
-    const w = double(1);
+    const w = double([1]);
     const objective: Objective<Tensor> = {
       loss: (v) => outputLoss("squaredError", predictAway(v), targets),
       outputs: { predict: predictAway, targets, kind: "squaredError" },
@@ -290,11 +286,11 @@ describe("the line search", () => {
 
 describe("adaptive damping", () => {
   test("the trust ratio is 1 for linear least squares", async () => {
-    const a = draw(11, 10, 3);
-    const target = draw(12, 10, 1);
+    const a = gaussian(11, [10, 3]);
+    const target = gaussian(12, [10, 1]);
     const loss = (w: Tensor): Tensor => outputLoss("squaredError", matmul(a, w), target);
-    const start = draw(13, 3, 1);
-    const d = draw(14, 3, 1);
+    const start = gaussian(13, [3, 1]);
+    const d = gaussian(14, [3, 1]);
     const curvature = div(sum(mul(matmul(a, d), matmul(a, d))), 10);
     const slope = sum(mul(grad(loss)(start), d));
     const rate = tensor(0.3, { dtype: "float64" });
@@ -309,13 +305,13 @@ describe("adaptive damping", () => {
   });
 
   test("a good model halves λ, a bad one raises it by half, and λ stays in its range", async () => {
-    const a = draw(11, 10, 3);
-    const target = draw(12, 10, 1);
+    const a = gaussian(11, [10, 3]);
+    const target = gaussian(12, [10, 1]);
     const linear: Objective<Tensor> = {
       loss: (w) => outputLoss("squaredError", matmul(a, w), target),
       outputs: { predict: (w) => matmul(a, w), targets: target, kind: "squaredError" },
     };
-    const start = draw(13, 3, 1);
+    const start = gaussian(13, [3, 1]);
     const after = async (options: ExactGaussNewtonOptions, objective = linear, at = start) => {
       const optimizer = exactGaussNewton<Tensor>({ damping: 0.2, ...options });
       return item(optimizer.step(objective, optimizer.init(at), at)[1].damping);
@@ -324,12 +320,12 @@ describe("adaptive damping", () => {
     expect(await after({ adaptiveDamping: { range: [0.15, 1] } })).toBeCloseTo(0.15, 12);
     expect(await after({})).toBeCloseTo(0.2, 12);
     const curve = (w: Tensor): Tensor => reshape(tanh(mul(4, w)), [1, 1]);
-    const zero = tensor(new Float64Array([0]), { shape: [1, 1] });
+    const zero = double([0], [1, 1]);
     const saturated: Objective<Tensor> = {
       loss: (w) => outputLoss("squaredError", curve(w), zero),
       outputs: { predict: curve, targets: zero, kind: "squaredError" },
     };
-    expect(await after({ damping: 1e-4, adaptiveDamping: true }, saturated, double(0.6))).toBeCloseTo(
+    expect(await after({ damping: 1e-4, adaptiveDamping: true }, saturated, double([0.6]))).toBeCloseTo(
       1.5e-4,
       12,
     );
@@ -349,9 +345,9 @@ describe("truncated Gauss–Newton", () => {
 
   test("solves a system of one direction without dividing by what is left of it", async () => {
     const predictOne = (w: Tensor): Tensor => reshape(w, [1, 1]);
-    const targets = tensor(new Float64Array([3]), { shape: [1, 1] });
+    const targets = double([3], [1, 1]);
     const optimizer = truncatedGaussNewton<Tensor>({ damping: 1e-9, iterations: 5 });
-    const w = double(0);
+    const w = double([0]);
     const objective: Objective<Tensor> = {
       loss: (v) => outputLoss("squaredError", predictOne(v), targets),
       outputs: { predict: predictOne, targets, kind: "squaredError" },
@@ -367,9 +363,9 @@ describe("truncated Gauss–Newton", () => {
 });
 
 test("the block solver agrees with elimination, over several levels of blocks", async () => {
-  const a = draw(20, 130, 130);
+  const a = gaussian(20, [130, 130]);
   const spd = add(matmul(a, matrixTranspose(a)), eye(130, 130, "float64"));
-  const b = draw(21, 130, 3);
+  const b = gaussian(21, [130, 3]);
   expect(await relativeGap(spdSolve(spd, b), linalg.solve(spd, b))).toBeLessThan(1e-9);
 });
 
@@ -403,10 +399,10 @@ describe("as an optimizer", () => {
       const indices = tensor(Int32Array.of(0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0), { shape: [3, 4] });
       return train(net, optimizer.init(net), batches, indices, random.split(random.key(0), 3))[2];
     };
-    const together = (await toArray(await jit(vmap(run))(double(0.1, 1)))) as number[][];
+    const together = (await toArray(await jit(vmap(run))(double([0.1, 1])))) as number[][];
     for (const [i, damping] of [0.1, 1].entries())
       expect(together[i]).toEqual(
-        (await list(run(tensor(damping, { dtype: "float64" })))).map((v) => expect.closeTo(v, 9)),
+        (await numbers(run(tensor(damping, { dtype: "float64" })))).map((v) => expect.closeTo(v, 9)),
       );
   });
 
@@ -416,12 +412,12 @@ describe("as an optimizer", () => {
     expect(() => optimizer.step({ loss: objectiveOf("squaredError").loss }, state, net)).toThrow(/outputs/);
     const withTargets = (targets: Tensor, kind: Kind) => () =>
       optimizer.step({ loss: sum as never, outputs: { predict, targets, kind } }, state, net);
-    expect(withTargets(draw(1, 6), "squaredError")).toThrow(/targets/);
-    expect(withTargets(draw(1, 6), "crossEntropy")).toThrow(/targets/);
+    expect(withTargets(gaussian(1, [6]), "squaredError")).toThrow(/targets/);
+    expect(withTargets(gaussian(1, [6]), "crossEntropy")).toThrow(/targets/);
     expect(withTargets(tensor(Int32Array.of(0, 1)), "crossEntropy")).toThrow(/targets/);
     const flat = {
       predict: (p: Net) => reshape(predict(p), [18]),
-      targets: draw(1, 18),
+      targets: gaussian(1, [18]),
       kind: "squaredError" as const,
     };
     expect(() => optimizer.step({ loss: sum as never, outputs: flat }, state, net)).toThrow(
@@ -431,7 +427,7 @@ describe("as an optimizer", () => {
 
   test("says so when the parameters changed between steps", () => {
     const optimizer = exactGaussNewton<Net>({ momentum: 0.9 });
-    const other = { ...net, first: draw(1, 7, 5) };
+    const other = { ...net, first: gaussian(1, [7, 5]) };
     expect(() => optimizer.step(objectiveOf("squaredError"), optimizer.init(other), net)).toThrow(
       /don't fit/,
     );
@@ -451,7 +447,7 @@ describe("as an optimizer", () => {
     const [updates, state] = optimizer.step(broken, warm, net);
     expect(await item(globalNorm(updates))).toBe(0);
     expect(await item(state.skipped)).toBe(1);
-    expect(await list(ravel(state.momentum))).toEqual(await list(ravel(warm.momentum)));
+    expect(await numbers(ravel(state.momentum))).toEqual(await numbers(ravel(warm.momentum)));
     expect(await item(state.damping)).toBe(await item(warm.damping));
   });
 

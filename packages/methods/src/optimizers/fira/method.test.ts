@@ -28,7 +28,7 @@ import {
   expectTransposable,
   type Layer,
 } from "../testing/contract.ts";
-import { double, gap, gaussian, norm } from "../testing/doubles.ts";
+import { close, double, gap, gaussian, norm } from "../testing/doubles.ts";
 import { inOrder, path } from "../testing/paths.ts";
 import {
   fira,
@@ -81,11 +81,11 @@ describe("the limiter", () => {
     return [await norm(s), await item(next)];
   };
   test("2 then 5 comes out at 2.02; 2 then 1.9 is unchanged", async () => {
-    expect(await limited(2, 5)).toEqual([expect.closeTo(2.02, 6), expect.closeTo(2.02, 6)]);
-    expect(await limited(2, 1.9)).toEqual([expect.closeTo(1.9, 9), expect.closeTo(1.9, 9)]);
+    expect(await limited(2, 5)).toEqual(close([2.02, 2.02], 6));
+    expect(await limited(2, 1.9)).toEqual(close([1.9, 1.9], 9));
   });
   test("sets no limit before the first residual, and none is forgotten at a residual of zero", async () => {
-    expect(await limited(0, 5)).toEqual([expect.closeTo(5, 9), expect.closeTo(5, 9)]);
+    expect(await limited(0, 5)).toEqual(close([5, 5], 9));
     expect(await limited(2, 0)).toEqual([0, 2]);
     expect(await limited(0, 0)).toEqual([0, 0]);
   });

@@ -1,13 +1,11 @@
 import {
   add,
   cast,
-  data,
   div,
   equal,
   grad,
   isFinite,
   item,
-  jit,
   linalg,
   matmul,
   mean,
@@ -29,8 +27,6 @@ import {
 } from "@prior-art/tensor";
 import { crossEntropy, type MlpParams, mlp } from "@prior-art/toolkit/nn";
 import {
-  applyUpdates,
-  chain,
   clipByGlobalNorm,
   cosineDecay,
   type GradientTransformation,
@@ -39,6 +35,8 @@ import {
   skipNonFinite,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import { close, double, gap, gaussian, numbers } from "../testing/doubles.ts";
+import { descent, inOrder } from "../testing/paths.ts";
 import {
   aggregateWorkers,
   aggregators,
@@ -53,18 +51,10 @@ import {
 } from "./method.ts";
 
 const rows = (values: readonly (readonly number[])[]): Tensor =>
-  tensor(new Float64Array(values.flat()), { shape: [values.length, values[0]!.length] });
-const normal = (seed: number, shape: readonly number[]): Tensor =>
-  random.normal(random.key(seed), shape, { dtype: "float64" });
-const numbers = async (t: Tensor): Promise<number[]> => [...(await data(t))];
-const close = (values: readonly number[], digits = 9) => values.map((v) => expect.closeTo(v, digits));
-const gap = async (a: Tensor, b: Tensor): Promise<number> => {
-  const [x, y] = [await numbers(a), await numbers(b)];
-  return Math.max(...x.map((v, i) => Math.abs(v - y[i]!)));
-};
+  double(values.flat(), [values.length, values[0]!.length]);
 /** Gradients around a common direction, as those of batches of one data set. */
 const alike = (seed: number, p: number, n: number, spread = 1): Tensor =>
-  add(normal(seed, [n]), mul(spread, normal(seed + 100, [p, n])));
+  add(gaussian(seed, [n]), mul(spread, gaussian(seed + 100, [p, n])));
 
 describe("the flag aggregator", () => {
   test("with m = p and independent gradients is the mean", async () => {
@@ -75,7 +65,7 @@ describe("the flag aggregator", () => {
   });
 
   test("of equal gradients is that gradient, for any m", async () => {
-    const one = normal(3, [7]);
+    const one = gaussian(3, [7]);
     const g = add(one, tensor(new Float64Array(6).fill(0), { shape: [6, 1] }));
     for (const subspaceDim of [1, 3, 6])
       for (const normalizeInputs of [true, false]) {
@@ -99,7 +89,7 @@ describe("the flag aggregator", () => {
 
   test("turns with the gradients, and doesn't see the workers' order", async () => {
     const g = alike(4, 7, 9);
-    const { q } = linalg.qr(normal(5, [9, 9]));
+    const { q } = linalg.qr(gaussian(5, [9, 9]));
     for (const lambda of [0, 7]) {
       const options = { subspaceDim: 3, lambda };
       const plain = flagAggregate(g, options).aggregate;
@@ -124,11 +114,11 @@ describe("the flag aggregator", () => {
 
   test("reweighting is the flag median's: the raw steps of IRLS lower the objective without the safeguard", async () => {
     // Four gradients near a plane and two far from it: one reweighting moves the plane towards the four.
-    const near = matmul(normal(1, [5, 2]), normal(2, [2, 8]));
+    const near = matmul(gaussian(1, [5, 2]), gaussian(2, [2, 8]));
     const g = stack([
       ...Array.from({ length: 5 }, (_, i) => take(near, scalar(i, "int32"))),
-      normal(3, [8]),
-      normal(4, [8]),
+      gaussian(3, [8]),
+      gaussian(4, [8]),
     ]);
     const { reconstruction } = flagAggregate(g, { subspaceDim: 2, iterations: 60 });
     const v = await numbers(reconstruction);
@@ -371,20 +361,14 @@ describe("distributed training", () => {
           ? aggregators.flag({ subspaceDim: 2 })
           : (make as (f: number) => (g: Tensor) => Tensor)(1);
       const optimizer: GradientTransformation<MlpParams, unknown> = skipNonFinite(
-        chain<MlpParams, GradientTransformation<MlpParams, unknown>[]>(
+        inOrder(
           aggregateWorkers(rule),
           clipByGlobalNorm(5),
           momentum({ learningRate: cosineDecay(0.2, 40) }),
         ),
       );
-      const step = jit((p: MlpParams, s: unknown) => {
-        const [updates, next] = optimizer.update(gradients(p), s, p);
-        return [applyUpdates(p, updates), next] as const;
-      });
-      let [params, state] = [start, optimizer.init(start)];
-      for (let i = 0; i < 25; i++) [params, state] = await step(params, state);
-      await step.release();
-      expect(await item(whole(params)), name).toBeLessThan(before - 0.02);
+      const trained = (await descent(optimizer, start, 25, gradients))[25]!;
+      expect(await item(whole(trained)), name).toBeLessThan(before - 0.02);
     }
   });
 
@@ -419,8 +403,8 @@ describe("bad input", () => {
       expect(() => flagAggregate(g, { subspaceDim })).toThrow(/rank from 1 to 4/);
     expect(() => flagAggregate(g, { lambda: -1 })).toThrow(RangeError);
     expect(() => flagAggregate(g, { iterations: 0 })).toThrow(RangeError);
-    expect(() => flagAggregate(normal(1, [5]))).toThrow(/takes gradients \[workers ≥ 2, parameters\]/);
-    expect(() => flagAggregate(normal(1, [1, 5]))).toThrow(/workers ≥ 2/);
+    expect(() => flagAggregate(gaussian(1, [5]))).toThrow(/takes gradients \[workers ≥ 2, parameters\]/);
+    expect(() => flagAggregate(gaussian(1, [1, 5]))).toThrow(/workers ≥ 2/);
     expect(() => krum(g, 2)).toThrow(/of 5 workers, from 0 to 1 may be Byzantine, not 2/);
     expect(() => multiKrum(g, 1.5)).toThrow(RangeError);
     expect(() => bulyan(g, 1)).toThrow(RangeError);
@@ -431,14 +415,17 @@ describe("bad input", () => {
 
   test("gradients that don't fit the parameters, as after a change of their structure, are refused", () => {
     const optimizer = aggregateWorkers<Tensor[]>(aggregators.mean());
-    expect(() => optimizer.update([normal(1, [5, 2])], null, [normal(1, [3])])).toThrow(
+    expect(() => optimizer.update([gaussian(1, [5, 2])], null, [gaussian(1, [3])])).toThrow(
       /workers as their first axis/,
     );
-    expect(() => optimizer.update([normal(1, [5, 2])], null, [normal(1, [2]), normal(1, [2])])).toThrow(
+    expect(() => optimizer.update([gaussian(1, [5, 2])], null, [gaussian(1, [2]), gaussian(1, [2])])).toThrow(
       /aggregateWorkers/,
     );
     expect(() =>
-      optimizer.update([normal(1, [5, 2]), normal(1, [4, 2])], null, [normal(1, [2]), normal(1, [2])]),
+      optimizer.update([gaussian(1, [5, 2]), gaussian(1, [4, 2])], null, [
+        gaussian(1, [2]),
+        gaussian(1, [2]),
+      ]),
     ).toThrow(/aggregateWorkers/);
   });
 });

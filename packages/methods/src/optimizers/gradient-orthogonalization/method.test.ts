@@ -6,7 +6,6 @@ import {
   matmul,
   mul,
   random,
-  sqrt,
   sub,
   sum,
   type Tensor,
@@ -29,7 +28,7 @@ import {
   expectRatesRefused,
   type Layer,
 } from "../testing/contract.ts";
-import { double, gap, gaussian } from "../testing/doubles.ts";
+import { double, gap, gaussian, norm } from "../testing/doubles.ts";
 import { inOrder, path } from "../testing/paths.ts";
 import { iteratedSpectral } from "./geometry.ts";
 import { functionGaps, regression } from "./logistic.ts";
@@ -156,7 +155,7 @@ describe("the trust-region method", () => {
     let [x, m] = [start, gradients[0]!];
     for (const [t, g] of gradients.entries()) {
       if (t > 0) m = add(mul(0.7, m), mul(0.3, g));
-      x = sub(x, mul(0.1, mul(1 / Math.sqrt(await item(sum(mul(m, m)))), m)));
+      x = sub(x, mul(0.1, mul(1 / (await norm(m)), m)));
     }
     expect(await gap(params[4]!, x)).toBeLessThan(1e-9);
   });
@@ -226,7 +225,7 @@ describe("the trust-region method", () => {
     const points = [start, ...states.map((s, t) => iterate(params[t + 1]!, s))];
     for (const t of [1, 2, 3, 4]) {
       const move = sub(points[t]!, points[t - 1]!);
-      expect(await item(sqrt(sum(mul(move, move))))).toBeCloseTo(0.1, 9);
+      expect(await norm(move)).toBeCloseTo(0.1, 9);
       expect(await gap(params[t]!, add(points[t]!, mul(3, move)))).toBeLessThan(1e-9);
     }
     // The iterates move like those of the plain method on the same gradients.

@@ -1,28 +1,7 @@
-import {
-  add,
-  data,
-  grad,
-  item,
-  jit,
-  matmul,
-  mean,
-  mul,
-  random,
-  relu,
-  sqrt,
-  stack,
-  sub,
-  sum,
-  type Tensor,
-  tensor,
-  treeLeaves,
-  treeMap,
-} from "@prior-art/tensor";
+import { add, grad, item, matmul, mean, mul, relu, sub, sum, type Tensor, treeMap } from "@prior-art/tensor";
 import {
   adam,
   addDecayedWeights,
-  applyUpdates,
-  chain,
   clipByGlobalNorm,
   cosineDecay,
   type GradientTransformation,
@@ -32,6 +11,8 @@ import {
   skipNonFinite,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import { double, gap, gaussian, norm } from "../testing/doubles.ts";
+import { descent, inOrder } from "../testing/paths.ts";
 import {
   effectiveLearningRate,
   equilibriumNorm,
@@ -40,51 +21,18 @@ import {
   withUnitNorm,
 } from "./method.ts";
 
-const normal = (seed: number, shape: readonly number[]): Tensor =>
-  random.normal(random.key(seed), shape, { dtype: "float64" });
-const numbers = async (t: Tensor): Promise<number[]> => [...(await data(t))];
-const norm = (t: Tensor): Promise<number> => item(sqrt(sum(mul(t, t))));
-const gap = async (a: Tensor, b: Tensor): Promise<number> => {
-  const [x, y] = [await numbers(a), await numbers(b)];
-  return Math.max(...x.map((v, i) => Math.abs(v - y[i]!)));
-};
-
-const inOrder = <P>(...parts: GradientTransformation<P, unknown>[]): GradientTransformation<P, unknown> =>
-  chain<P, typeof parts>(...parts);
-
 /** A scale-invariant layer and a free one behind it, with a loss on 12 random examples. */
 interface Net {
   readonly hidden: Tensor;
   readonly out: Tensor;
 }
-const [x, target] = [normal(1, [12, 5]), normal(2, [12, 2])];
+const [x, target] = [gaussian(1, [12, 5]), gaussian(2, [12, 2])];
 const predict = ({ hidden, out }: Net): Tensor => matmul(relu(normalizedLinear(x, hidden, { eps: 0 })), out);
 const loss = (net: Net): Tensor => {
   const error = sub(predict(net), target);
   return mean(mul(error, error));
 };
-const net: Net = { hidden: normal(3, [5, 6]), out: normal(4, [6, 2]) };
-
-async function path<P, S>(
-  optimizer: GradientTransformation<P, S>,
-  start: P,
-  steps: number,
-  gradient: (p: P) => P,
-): Promise<P[]> {
-  const step = jit((p: P, s: S) => {
-    const [updates, next] = optimizer.update(gradient(p), s, p);
-    return [applyUpdates(p, updates), next] as const;
-  });
-  const out = [start];
-  let state = optimizer.init(start);
-  for (let i = 0; i < steps; i++) {
-    const [params, next] = await step(out.at(-1)!, state);
-    out.push(params);
-    state = next;
-  }
-  await step.release();
-  return out;
-}
+const net: Net = { hidden: gaussian(3, [5, 6]), out: gaussian(4, [6, 2]) };
 
 /** The penalty's gradient 2λw on the hidden layer. */
 const penalized = (lambda: number, g: Net, p: Net): Net => ({
@@ -139,7 +87,7 @@ describe("the law of the norm", () => {
   test("is what SGD does, step by step, with and without penalty", async () => {
     for (const lambda of [0, 0.05]) {
       const lr = 0.2;
-      const steps = await path(sgd<Net>({ learningRate: lr }), net, 25, (p) =>
+      const steps = await descent(sgd<Net>({ learningRate: lr }), net, 25, (p) =>
         penalized(lambda, grad(loss)(p), p),
       );
       const norms = await Promise.all(steps.map(({ hidden }) => norm(hidden)));
@@ -181,7 +129,7 @@ describe("effective learning rates", () => {
         },
       };
       const start = { ...net, hidden: mul(scale, net.hidden) };
-      return path(optimizer, start, 15, (p) => penalized(0.03 / scale ** 2, grad(loss)(p), p));
+      return descent(optimizer, start, 15, (p) => penalized(0.03 / scale ** 2, grad(loss)(p), p));
     };
     const [a, b] = [await run(1, 1), await run(alpha, factor)];
     return Math.max(...(await Promise.all(a.map((p, i) => gap(predict(p), predict(b[i]!))))));
@@ -203,7 +151,7 @@ describe("effective learning rates", () => {
 describe("withUnitNorm", () => {
   const hiddenOnly = (name: string): boolean => name === "hidden";
   const run = (lambda: number, base: GradientTransformation<Net, unknown>, project = true) =>
-    path(withUnitNorm(base, hiddenOnly, { project }), net, 20, (p) => penalized(lambda, grad(loss)(p), p));
+    descent(withUnitNorm(base, hiddenOnly, { project }), net, 20, (p) => penalized(lambda, grad(loss)(p), p));
 
   test("keeps the chosen tensors at norm 1 from the first step on, and leaves the others free", async () => {
     const steps = await run(0, momentum({ learningRate: 0.1 }));
@@ -232,7 +180,7 @@ describe("withUnitNorm", () => {
     const unit = { ...net, hidden: mul(net.hidden, 1 / (await norm(net.hidden))) };
     const bare = async (l: number, rate: number) =>
       (
-        await path(
+        await descent(
           withUnitNorm(sgd<Net>({ learningRate: rate }), hiddenOnly, { project: false }),
           unit,
           1,
@@ -244,21 +192,21 @@ describe("withUnitNorm", () => {
   });
 
   test("works on any tree, around chains with clipping, schedules and the skipping of non-finite gradients", async () => {
-    const params = { a: [normal(1, [2, 3])], b: { c: normal(2, [2, 2, 2]), d: normal(3, [4]) } };
+    const params = { a: [gaussian(1, [2, 3])], b: { c: gaussian(2, [2, 2, 2]), d: gaussian(3, [4]) } };
     const optimizer = skipNonFinite(
       withUnitNorm(
         inOrder<typeof params>(clipByGlobalNorm(1), adam({ learningRate: cosineDecay(0.1, 5) })),
         (_, t) => t.rank > 1,
       ),
     );
-    const steps = await path(optimizer, params, 3, (p) => treeMap((t) => add(t, 1), p));
+    const steps = await descent(optimizer, params, 3, (p) => treeMap((t) => add(t, 1), p));
     for (const t of [steps[3]!.a[0]!, steps[3]!.b.c]) expect(await norm(t)).toBeCloseTo(1, 12);
     const [updates] = optimizer.update(
       treeMap((t) => mul(t, Number.NaN), params),
       optimizer.init(params),
       params,
     );
-    expect(await item(sum(stack(treeLeaves(updates).map((u) => sum(mul(u, u))))))).toBe(0);
+    expect(await norm(updates)).toBe(0);
   });
 });
 
@@ -280,8 +228,8 @@ describe("bad input", () => {
 
   test("parameters whose structure changed between steps are refused", () => {
     const optimizer = withUnitNorm(momentum<Tensor[]>({ learningRate: 0.1 }), () => true);
-    const one = [tensor(new Float64Array([1, 2]))];
-    const two = [...one, tensor(new Float64Array([3]))];
+    const one = [double([1, 2])];
+    const two = [...one, double([3])];
     expect(() => optimizer.update(one, optimizer.init(one), two)).toThrow(/withUnitNorm: the gradients/);
     expect(() => optimizer.update(two, optimizer.init(one), two)).toThrow(/differ/);
   });

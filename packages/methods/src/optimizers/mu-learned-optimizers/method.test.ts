@@ -2,7 +2,6 @@ import {
   add,
   broadcastTo,
   concat,
-  data,
   evaluate,
   expandDims,
   grad,
@@ -40,6 +39,7 @@ import {
   skipNonFinite,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import { gaussian, numbers } from "../testing/doubles.ts";
 import { accumulate, featureScales, startAccumulators, tensorFeatures, timeFeatures } from "./features.ts";
 import {
   type LearnedOptimizerParams,
@@ -52,7 +52,6 @@ import {
 } from "./method.ts";
 import { listScales } from "./muParametrization.ts";
 
-const list = async (t: Tensor): Promise<number[]> => [...(await data(t))];
 const close = (values: readonly number[], digits = 4) => values.map((v) => expect.closeTo(v, digits));
 const draw = (seed: number, ...shape: number[]): Tensor => random.normal(random.key(seed), shape);
 
@@ -107,7 +106,7 @@ describe("features", () => {
       return values.map((v) => v / Math.sqrt(power + 1e-5));
     };
     expect(features[0]).toEqual(close(normalized(flat)));
-    expect(features[1]).toEqual(close(normalized(await list(w))));
+    expect(features[1]).toEqual(close(normalized(await numbers(w))));
     // Momenta at three decays, alike but for their size, which normalization takes off.
     expect(features[2]).toEqual(close(normalized(flat.map((v) => 0.1 * v))));
     expect(features[4]).toEqual(close(normalized(flat.map((v) => 1e-3 * v)), 4));
@@ -145,11 +144,11 @@ describe("features", () => {
       close([0.99 * 0.01 + 0.01 * 3, 0.99 * 0.01 * 2]),
       close([0.999e-3 + 3e-3, 0.999 * 2e-3]),
     ]);
-    expect(await list(now.square)).toEqual(close([0.999e-3 + 9e-3, 0.999 * 4e-3]));
+    expect(await numbers(now.square)).toEqual(close([0.999e-3 + 9e-3, 0.999 * 4e-3]));
   });
 
   test("of time compare the step with eleven scales", async () => {
-    const time = await list(timeFeatures(tensor(30)));
+    const time = await numbers(timeFeatures(tensor(30)));
     expect(time).toHaveLength(11);
     expect(time[3]).toBeCloseTo(0, 6);
     expect(time[0]).toBeCloseTo(1, 6);
@@ -166,7 +165,7 @@ describe("the optimizer", () => {
     const optimizer = lopt.toOptimizer<Params>(phi);
     const [updates] = optimizer.update(gradients, optimizer.init(params), params);
     const weights = (await Promise.all(phi.weights.map((w) => toArray(w)))) as number[][][];
-    const time = await list(timeFeatures(tensor(0)));
+    const time = await numbers(timeFeatures(tensor(0)));
     for (const name of ["w", "b"] as const) {
       const now = accumulate(startAccumulators(params[name].shape), decays, gradients[name]);
       const features = await normalizedFeatures(now, gradients[name], params[name]);
@@ -178,21 +177,21 @@ describe("the optimizer", () => {
         });
         return -layer[0]! * Math.exp(1e-3 * layer[1]!);
       });
-      expect(await list(mul(1e3, updates[name]))).toEqual(close(expected, 3));
+      expect(await numbers(mul(1e3, updates[name]))).toEqual(close(expected, 3));
     }
   });
 
   test("with d = 1 and a = 0 takes constant steps of 1e-3 times the scale", async () => {
     const optimizer = lopt.toOptimizer<Params>(constant(1), { scale: (path) => (path === "w" ? 0.25 : 1) });
     const [updates] = optimizer.update(gradients, optimizer.init(params), params);
-    expect(await list(updates.w)).toEqual(close(new Array(12).fill(-0.25e-3), 8));
-    expect(await list(updates.b)).toEqual(close([-1e-3, -1e-3, -1e-3], 8));
+    expect(await numbers(updates.w)).toEqual(close(new Array(12).fill(-0.25e-3), 8));
+    expect(await numbers(updates.b)).toEqual(close([-1e-3, -1e-3, -1e-3], 8));
   });
 
   test("a enlarges steps exponentially", async () => {
     const optimizer = lopt.toOptimizer<Params>(constant(2, 500));
     const [updates] = optimizer.update(gradients, optimizer.init(params), params);
-    expect((await list(updates.b))[0]).toBeCloseTo(-2e-3 * Math.exp(0.5), 6);
+    expect((await numbers(updates.b))[0]).toBeCloseTo(-2e-3 * Math.exp(0.5), 6);
   });
 
   test("does not see the scale of the gradients", async () => {
@@ -204,7 +203,7 @@ describe("the optimizer", () => {
         const g = treeMap((t) => mul(factor * (i + 1), t), gradients);
         [updates, state] = optimizer.update(g, state, params);
       }
-      return list(mul(1e3, ravel(updates)));
+      return numbers(mul(1e3, ravel(updates)));
     };
     const [plain, scaled] = [await walk(1), await walk(100)];
     expect(plain).toEqual(close(scaled, 2));
@@ -222,10 +221,10 @@ describe("the optimizer", () => {
     };
     const [alone] = optimizer.update({ ...gradients }, optimizer.init({ ...params }), { ...params });
     const [together] = optimizer.update(moreGradients, optimizer.init(more), more);
-    expect(await list(together.w!)).toEqual(close(await list(alone.w!), 8));
+    expect(await numbers(together.w!)).toEqual(close(await numbers(alone.w!), 8));
     expect(together.filters!.shape).toEqual([2, 3, 2, 2]);
     expect(together.one!.shape).toEqual([]);
-    expect(await list(together.again!)).not.toEqual(await list(together.w!));
+    expect(await numbers(together.again!)).not.toEqual(await numbers(together.w!));
   });
 
   test("decays are meta-learned: θ moves 1 - β by e^(10θ)", async () => {
@@ -235,7 +234,7 @@ describe("the optimizer", () => {
     const momenta = (await toArray(
       state.accumulators.find((a) => a.square.rank === 2)!.momenta,
     )) as number[][][];
-    const b = await list(gradients.b);
+    const b = await numbers(gradients.b);
     expect(momenta[0]![0]).toEqual(close(b.map((v) => 0.1 * Math.E * v)));
     expect(momenta[0]![1]).toEqual(close(b.map((v) => 0.01 * v)));
     const rows = (await toArray(state.accumulators.find((a) => a.square.rank === 2)!.rows)) as number[][][];
@@ -250,11 +249,11 @@ describe("the optimizer", () => {
       scale<Params>(3),
     );
     const [updates] = optimizer.update(gradients, optimizer.init(params), params);
-    expect((await list(ravel(updates)))[0]).toBeCloseTo(-3e-3, 8);
+    expect((await numbers(ravel(updates)))[0]).toBeCloseTo(-3e-3, 8);
     const matrices = masked<Params, LearnedOptimizerState>(lopt.toOptimizer(constant(1)), (p) => p.rank > 1);
     const [part] = matrices.update(gradients, matrices.init(params), params);
-    expect(await list(part.b)).toEqual(await list(gradients.b));
-    expect((await list(part.w))[0]).toBeCloseTo(-1e-3, 8);
+    expect(await numbers(part.b)).toEqual(await numbers(gradients.b));
+    expect((await numbers(part.w))[0]).toBeCloseTo(-1e-3, 8);
   });
 
   test("around it, skipNonFinite leaves out steps whose gradients are not finite", async () => {
@@ -281,8 +280,8 @@ describe("the optimizer", () => {
     const phis = [phi, lopt.init(random.key(2))];
     const both = treeMap((a, b) => stack([a, b]), phis[0]!, phis[1]!);
     const together = (await toArray(await jit(vmap(run))(both))) as number[][];
-    for (const [i, p] of phis.entries()) expect(together[i]).toEqual(close(await list(run(p))));
-    const wide = { w: random.normal(random.key(0), [2, 2], { dtype: "float64" }) };
+    for (const [i, p] of phis.entries()) expect(together[i]).toEqual(close(await numbers(run(p))));
+    const wide = { w: gaussian(0, [2, 2]) };
     const optimizer = lopt.toOptimizer<typeof wide>(phi);
     expect(optimizer.update(wide, optimizer.init(wide), wide)[0].w.dtype).toBe("float64");
   });
@@ -319,14 +318,14 @@ describe("μP", () => {
   test("starts with logits 0 and a loss of log 10", async () => {
     const { init, apply } = mlp(32, "mup");
     const logits = apply(init(random.key(1)), x);
-    expect(Math.max(...(await list(logits)).map(Math.abs))).toBe(0);
+    expect(Math.max(...(await numbers(logits)).map(Math.abs))).toBe(0);
     expect(await item(crossEntropy(logits, labels))).toBeCloseTo(Math.log(10), 6);
   });
 
   test("divides the logits by the width", async () => {
     const params = mlp(32, "sp").init(random.key(3));
     const [sp, mup] = [mlp(32, "sp").apply(params, x), mlp(32, "mup").apply(params, x)];
-    expect(await list(mup)).toEqual(close((await list(sp)).map((v) => v / 32)));
+    expect(await numbers(mup)).toEqual(close((await numbers(sp)).map((v) => v / 32)));
   });
 
   /** Root mean square change of each layer's preactivations in five steps with a fixed φ. */
@@ -370,7 +369,7 @@ describe("meta-training", () => {
     ]);
     const gradient = persistentGradient(epsilon, tensor([3, 1]), tensor([1, 2]), 0.5);
     // ½ Σ ε (L⁺ - L⁻) / 2σ² = ½ (0.1·2, -0.2·-1) / 0.5.
-    expect(await list(gradient)).toEqual(close([0.2, 0.2]));
+    expect(await numbers(gradient)).toEqual(close([0.2, 0.2]));
   });
 
   test("its mean on a quadratic is the true gradient", async () => {
@@ -379,7 +378,7 @@ describe("meta-training", () => {
     const loss = (p: Tensor): Tensor => sum(mul(tensor([1, 2, 3]), square(p)), -1);
     const epsilon = mul(sigma, draw(30, pairs, 3));
     const estimate = persistentGradient(epsilon, loss(add(at, epsilon)), loss(sub(at, epsilon)), sigma);
-    const gap = await list(sub(estimate, tensor([2, -8, 3])));
+    const gap = await numbers(sub(estimate, tensor([2, -8, 3])));
     // The standard error of an entry is at most 0.09.
     for (const v of gap) expect(Math.abs(v)).toBeLessThan(0.3);
   });

@@ -1,6 +1,5 @@
 import {
   add,
-  data,
   grad,
   item,
   jit,
@@ -10,7 +9,6 @@ import {
   scalar,
   type Tensor,
   tensor,
-  treeLeaves,
   treeMap,
   vmap,
   zerosLike,
@@ -19,7 +17,6 @@ import { type CnnParams, cnn, crossEntropy, type MlpParams, mlp } from "@prior-a
 import {
   adamw,
   applyUpdates,
-  chain,
   clipByGlobalNorm,
   type GradientTransformation,
   masked,
@@ -30,6 +27,9 @@ import {
   skipNonFinite,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import { expectChangesRefused, expectRatesRefused } from "../testing/contract.ts";
+import { close, double, gap, gaussian, numbers } from "../testing/doubles.ts";
+import { descent, inOrder } from "../testing/paths.ts";
 import contenders from "./contender.ts";
 import {
   adaptiveGradientClipping,
@@ -50,13 +50,6 @@ import {
   warmupSteps,
 } from "./method.ts";
 
-const double = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor =>
-  tensor(new Float64Array(values), { shape });
-const numbers = async (t: Tensor): Promise<number[]> => [...(await data(t))];
-const close = (values: readonly number[], digits = 10) => values.map((v) => expect.closeTo(v, digits));
-const normal = (seed: number, shape: readonly number[]): Tensor =>
-  random.normal(random.key(seed), shape, { dtype: "float64" });
-
 /** Updates of a run of gradients at parameters that stay where they are. */
 async function outputs<P, S>(
   transformation: GradientTransformation<P, S>,
@@ -71,41 +64,8 @@ async function outputs<P, S>(
   });
 }
 
-/** Parameters before and after each step. */
-async function path<P, S>(
-  optimizer: GradientTransformation<P, S>,
-  start: P,
-  steps: number,
-  gradient: (params: P) => P,
-): Promise<P[]> {
-  const step = jit((p: P, s: S) => {
-    const [updates, next] = optimizer.update(gradient(p), s, p);
-    return [applyUpdates(p, updates), next] as const;
-  });
-  const out = [start];
-  let state = optimizer.init(start);
-  for (let i = 0; i < steps; i++) {
-    const [params, next] = await step(out.at(-1)!, state);
-    out.push(params);
-    state = next;
-  }
-  await step.release();
-  return out;
-}
-
-const gap = async (a: unknown, b: unknown): Promise<number> => {
-  const [x, y] = [treeLeaves(a), treeLeaves(b)];
-  const gaps = await Promise.all(
-    x.map(async (t, i) => {
-      const [u, v] = [await numbers(t), await numbers(y[i]!)];
-      return Math.max(...u.map((value, j) => Math.abs(value - v[j]!)));
-    }),
-  );
-  return Math.max(...gaps);
-};
-
 const model = mlp({ sizes: [5, 8, 3], dtype: "float64" });
-const x = normal(5, [24, 5]);
+const x = gaussian(5, [24, 5]);
 const labels = tensor(Int32Array.from({ length: 24 }, (_, i) => i % 3));
 const start = model.init(random.key(1));
 const loss = (p: MlpParams): Tensor => crossEntropy(model.apply(p, x), labels);
@@ -161,7 +121,7 @@ describe("clipping and centralizing by units", () => {
   });
 
   test("centralized gradients have mean 0 for each unit; vectors stay", async () => {
-    const tree = { matrix: normal(1, [4, 3]), filters: normal(2, [2, 3, 2, 2]), bias: normal(3, [3]) };
+    const tree = { matrix: gaussian(1, [4, 3]), filters: gaussian(2, [2, 3, 2, 2]), bias: gaussian(3, [3]) };
     const [centred] = centralize<typeof tree>().update(tree, null, tree);
     expect(await gap(mean(centred.matrix, 0), double([0, 0, 0]))).toBeLessThan(1e-15);
     expect(await gap(mean(centred.filters, [1, 2, 3]), double([0, 0]))).toBeLessThan(1e-15);
@@ -188,10 +148,10 @@ describe("clipping and centralizing by units", () => {
   });
 
   test("norm loss pulls units to norm 1, and leaves those of norm 1 alone", async () => {
-    const optimizer: GradientTransformation<Tensor, unknown> = chain<
-      Tensor,
-      GradientTransformation<Tensor, unknown>[]
-    >(normLoss({ rate: 0.01 }), scaleByLearningRate(1));
+    const optimizer: GradientTransformation<Tensor, unknown> = inOrder(
+      normLoss({ rate: 0.01 }),
+      scaleByLearningRate(1),
+    );
     const after = async (w: Tensor) =>
       numbers(applyUpdates(w, (await outputs(optimizer, w, [zerosLike(w)]))[0]!));
     expect(await after(double([3, 4]))).toEqual(close([3 * 0.984, 4 * 0.984], 7));
@@ -291,23 +251,20 @@ describe("the denominator", () => {
 describe("lookahead", () => {
   test("with k = 1 and α = 1 is the base optimizer", async () => {
     const base = sgd<Tensor>({ learningRate: 0.1 });
-    const around: GradientTransformation<Tensor, unknown> = chain<
-      Tensor,
-      GradientTransformation<Tensor, unknown>[]
-    >(base, lookahead({ period: 1, share: 1 }));
+    const around: GradientTransformation<Tensor, unknown> = inOrder(base, lookahead({ period: 1, share: 1 }));
     const [a, b] = [
-      await path(base, double([1, 2]), 7, (p) => p),
-      await path(around, double([1, 2]), 7, (p) => p),
+      await descent(base, double([1, 2]), 7, (p) => p),
+      await descent(around, double([1, 2]), 7, (p) => p),
     ];
     expect(await gap(a[7], b[7])).toBeLessThan(1e-14);
   });
 
   test("goes half-way back every k steps", async () => {
-    const around: GradientTransformation<Tensor, unknown> = chain<
-      Tensor,
-      GradientTransformation<Tensor, unknown>[]
-    >(sgd({ learningRate: 1 }), lookahead({ period: 3, share: 0.5 }));
-    const steps = await path(around, double([0]), 7, (p) => add(mul(p, 0), -1));
+    const around: GradientTransformation<Tensor, unknown> = inOrder(
+      sgd({ learningRate: 1 }),
+      lookahead({ period: 3, share: 0.5 }),
+    );
+    const steps = await descent(around, double([0]), 7, (p) => add(mul(p, 0), -1));
     expect((await Promise.all(steps.map(numbers))).flat()).toEqual(close([0, 1, 2, 1.5, 2.5, 3.5, 3, 4]));
   });
 });
@@ -321,7 +278,7 @@ describe("Ranger21", () => {
       weightDecay: 0.1,
     });
     const plain = adamw<MlpParams>({ learningRate: 0.02, weightDecay: 0.1 });
-    const [a, b] = [await path(ours, start, 20, slope), await path(plain, start, 20, slope)];
+    const [a, b] = [await descent(ours, start, 20, slope), await descent(plain, start, 20, slope)];
     expect(await gap(a[20], b[20])).toBeLessThan(1e-12);
   });
 
@@ -399,7 +356,7 @@ describe("Ranger21", () => {
   test("every part changes the path", async () => {
     const run = async (components: Partial<Components>) =>
       (
-        await path(
+        await descent(
           ranger21<MlpParams>({
             learningRate: 0.05,
             totalSteps: 12,
@@ -419,18 +376,18 @@ describe("Ranger21", () => {
 
   test("trains perceptrons and convolutional nets, and chains with clipping, masks and the skipping of non-finite gradients", async () => {
     const net = cnn({ image: [1, 8, 8], classes: 3, filters: [4, 4], dtype: "float64" });
-    const images = normal(7, [12, 1, 8, 8]);
+    const images = gaussian(7, [12, 1, 8, 8]);
     const target = tensor(Int32Array.from({ length: 12 }, (_, i) => i % 3));
     const lossOf = (p: CnnParams) => crossEntropy(net.apply(p, images), target);
     const optimizer: GradientTransformation<CnnParams, unknown> = skipNonFinite(
-      chain<CnnParams, GradientTransformation<CnnParams, unknown>[]>(
+      inOrder(
         clipByGlobalNorm(1),
         ranger21({ learningRate: 0.01, totalSteps: 40 }),
         masked(setToZero<Tensor[]>(), ({ rank }) => rank === 1),
       ),
     );
     const first = net.init(random.key(3));
-    const trained = (await path(optimizer, first, 40, (p) => grad(lossOf)(p)))[40]!;
+    const trained = (await descent(optimizer, first, 40, (p) => grad(lossOf)(p)))[40]!;
     expect(await item(lossOf(trained))).toBeLessThan(0.7 * (await item(lossOf(first))));
     expect(await gap(trained.head.bias, first.head.bias)).toBe(0);
     const broken = treeMap((t) => mul(t, Number.NaN), first);
@@ -463,7 +420,7 @@ describe("Ranger21", () => {
         { learningRate: 0.03 },
         { steps: 40 },
       )) as GradientTransformation<MlpParams, unknown>;
-      const trained = (await path(made, start, 40, slope))[40]!;
+      const trained = (await descent(made, start, 40, slope))[40]!;
       expect(await item(loss(trained))).toBeLessThan(0.8 * (await item(loss(start))));
     }
   });
@@ -471,7 +428,8 @@ describe("Ranger21", () => {
 
 describe("bad input", () => {
   test("numbers that make no sense are refused", () => {
-    expect(() => ranger21({ learningRate: 0, totalSteps: 10 })).toThrow(
+    expectRatesRefused(
+      (learningRate) => ranger21({ learningRate, totalSteps: 10 }),
       /ranger21: the learning rate must be positive/,
     );
     expect(() => ranger21({ learningRate: 0.1, totalSteps: 0 })).toThrow(/totalSteps/);
@@ -489,14 +447,10 @@ describe("bad input", () => {
   });
 
   test("parameters whose structure changed between steps are refused", () => {
-    const optimizer = ranger21<Tensor[]>({ learningRate: 0.1, totalSteps: 10 });
-    const one = [double([1, 2, 3])];
-    const state = optimizer.init(one);
-    const two = [...one, double([3])];
-    expect(() => optimizer.update(two, state, two)).toThrow(/don't fit the parameters/);
-    expect(() => optimizer.update([double([1, 2])], state, [double([1, 2])])).toThrow(
-      /don't fit the parameters/,
-    );
-    expect(() => optimizer.update(two, state, one)).toThrow();
+    expectChangesRefused(ranger21<Record<string, Tensor>>({ learningRate: 0.1, totalSteps: 10 }), {
+      state: /don't fit the parameters/,
+      shapes: /do not broadcast/,
+      trees: /trees differ/,
+    });
   });
 });

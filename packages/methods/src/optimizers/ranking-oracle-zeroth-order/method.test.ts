@@ -1,6 +1,5 @@
 import {
   add,
-  data,
   grad,
   item,
   jit,
@@ -25,6 +24,7 @@ import {
 import { randomStream } from "@prior-art/toolkit/stats";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { close, double, gaussian, numbers } from "../testing/doubles.ts";
 import {
   dagStats,
   type RankingOracle,
@@ -38,12 +38,9 @@ import {
 import { lossWeights } from "./rankedDescent.ts";
 
 const sphere = (x: Float64Array): number => x.reduce((total, v) => total + v * v, 0);
-const list = async (t: Tensor): Promise<number[]> => [...(await data(t))];
-const double = (...values: number[]): Tensor => tensor(new Float64Array(values));
-const close = (values: readonly number[], digits = 9) => values.map((v) => expect.closeTo(v, digits));
 
 /** Three directions around (1, 0), at which ‖x‖² is 1.21, 0.81 and 1.04 for μ = 0.1. */
-const directions = tensor(new Float64Array([1, 0, -1, 0, 0, 2]), { shape: [3, 2] });
+const directions = double([1, 0, -1, 0, 0, 2], [3, 2]);
 
 describe("the estimate", () => {
   test("from a full ranking, by hand", async () => {
@@ -55,11 +52,11 @@ describe("the estimate", () => {
     const ranking = await rankingOracle(sphere)(points, 3);
     expect(ranking).toEqual([1, 2, 0]);
     expect([...rankWeights(ranking, 3)]).toEqual(close([2 / 3, -2 / 3, 0]));
-    expect(await list(rankGradient(directions, ranking))).toEqual(close([4 / 3, 0]));
+    expect(await numbers(rankGradient(directions, ranking))).toEqual(close([4 / 3, 0]));
   });
 
   test("from the best one only, by hand", async () => {
-    expect(await list(rankGradient(directions, [1]))).toEqual(close([1.5, 1]));
+    expect(await numbers(rankGradient(directions, [1]))).toEqual(close([1.5, 1]));
   });
 
   test("is the mean of differences over the comparisons that the ranking implies", async () => {
@@ -68,7 +65,7 @@ describe("the estimate", () => {
         const k = 1 + (cut % m);
         const stream = randomStream(seed, "test");
         const order = stream.permutation(m);
-        const xi = random.normal(random.key(seed), [m, 3], { dtype: "float64" });
+        const xi = gaussian(seed, [m, 3]);
         const rows = (await toArray(xi)) as number[][];
         const total = [0, 0, 0];
         let edges = 0;
@@ -78,7 +75,7 @@ describe("the estimate", () => {
             for (let d = 0; d < 3; d++) total[d]! += rows[order[worse]!]![d]! - rows[order[better]!]![d]!;
           }
         expect(dagStats(m, k).edges).toBe(edges);
-        const ours = await list(rankGradient(xi, order.slice(0, k)));
+        const ours = await numbers(rankGradient(xi, order.slice(0, k)));
         expect(ours).toEqual(close(total.map((v) => v / edges)));
       }),
       { numRuns: 30 },
@@ -88,9 +85,11 @@ describe("the estimate", () => {
   test("does not change when all directions are shifted alike: weights sum to 0", async () => {
     const ranking = [2, 0];
     expect(rankWeights(ranking, 5).reduce((a, b) => a + b)).toBeCloseTo(0, 12);
-    const xi = random.normal(random.key(3), [5, 4], { dtype: "float64" });
-    const shifted = add(xi, double(1, -2, 3, 10));
-    expect(await list(rankGradient(shifted, ranking))).toEqual(close(await list(rankGradient(xi, ranking))));
+    const xi = gaussian(3, [5, 4]);
+    const shifted = add(xi, double([1, -2, 3, 10]));
+    expect(await numbers(rankGradient(shifted, ranking))).toEqual(
+      close(await numbers(rankGradient(xi, ranking))),
+    );
   });
 
   test("does not see monotone transformations of the function", async () => {
@@ -187,7 +186,7 @@ describe("ZO-RankSGD", () => {
       seen.length = 0;
       const { x } = (await steps.next()).value;
       const xi = seen.map((p) => [...p].map((v, i) => (v - before[i]!) / 0.01));
-      const estimate = await list(
+      const estimate = await numbers(
         rankGradient(
           tensor(Float64Array.from(xi.flat()), { shape: [8, 10] }),
           await rankingOracle(sphere)(seen, 8),
@@ -264,7 +263,7 @@ describe("ZO-RankSGD", () => {
       { lineSearch: { steps: 3, gamma: 1 } },
     ])
       await expect(zoRankSgd({ ...good, ...bad })).rejects.toThrow(RangeError);
-    expect(() => rankGradient(double(1, 2), [0])).toThrow(/points, dimensions/);
+    expect(() => rankGradient(double([1, 2]), [0])).toThrow(/points, dimensions/);
   });
 });
 
@@ -277,13 +276,13 @@ describe("as an optimizer of a model", () => {
     const values = [3, 1, 2, 9, 0.5];
     const ranking = [4, 1, 2, 0, 3];
     for (const k of [1, 3, 5])
-      expect(await list(lossWeights(double(...values), k))).toEqual(
+      expect(await numbers(lossWeights(double(values), k))).toEqual(
         close([...rankWeights(ranking.slice(0, k), 5)]),
       );
   });
 
   test("losses that are not finite count as worst, and nothing happens when all are", async () => {
-    const weights = await list(lossWeights(double(1, Number.NaN, 0), 3));
+    const weights = await numbers(lossWeights(double([1, Number.NaN, 0]), 3));
     expect(weights).toEqual(close([0, 2 / 3, -2 / 3]));
     const optimizer = rankedDescent<Params>({ learningRate: 0.1 });
     const [updates] = optimizer.step({ loss: (p) => mul(loss(p), Number.NaN) }, optimizer.init(start), start);
@@ -315,7 +314,7 @@ describe("as an optimizer of a model", () => {
     const cosine = mul(-1, add(sum(mul(update.w, gradient.w)), sum(mul(update.b, gradient.b))));
     const lengths = (await item(globalNorm(update))) * (await item(globalNorm(gradient)));
     expect((await item(cosine)) / lengths).toBeGreaterThan(0.95);
-    expect(await list(update.w)).toEqual(close(await list(louder.w), 2));
+    expect(await numbers(update.w)).toEqual(close(await numbers(louder.w), 2));
   });
 
   test("chains with clipping", async () => {
@@ -346,7 +345,7 @@ describe("as an optimizer of a model", () => {
     };
     const together = (await toArray(await jit(vmap(run))(tensor([0.05, 0.1])))) as number[][];
     for (const [i, rate] of [0.05, 0.1].entries())
-      expect(together[i]).toEqual(close(await list(run(scalar(rate))), 4));
+      expect(together[i]).toEqual(close(await numbers(run(scalar(rate))), 4));
   });
 
   test("directions are standard normal and differ from point to point and from step to step", async () => {
@@ -356,7 +355,7 @@ describe("as an optimizer of a model", () => {
     let state = optimizer.init(wide);
     for (let i = 0; i < 3; i++) {
       const [updates, next] = optimizer.step({ loss: (w) => sum(w) }, state, wide);
-      seen.push(await list(updates));
+      seen.push(await numbers(updates));
       state = next;
     }
     for (const update of seen) {

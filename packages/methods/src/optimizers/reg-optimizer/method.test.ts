@@ -22,7 +22,7 @@ import {
   expectToChain,
   type Layer,
 } from "../testing/contract.ts";
-import { double, gap, gaussian, rms } from "../testing/doubles.ts";
+import { close, double, gap, gaussian, rms } from "../testing/doubles.ts";
 import { path } from "../testing/paths.ts";
 import { normalizedGradient, racs, reg, scaleByReg, signMomentum, spectrumStats } from "./method.ts";
 
@@ -61,7 +61,7 @@ describe("row-and-column scaling", () => {
     const x = mul(gaussian(1, [5, 7]), double([1, 0, 1, 1, 1, 0, 1], [7]));
     const y = racs(add(x, 0));
     const norms = await data(sqrt(sum(mul(y, y), 0)));
-    expect([...norms]).toEqual([1, 0, 1, 1, 1, 0, 1].map((v) => expect.closeTo(v, 6)));
+    expect([...norms]).toEqual(close([1, 0, 1, 1, 1, 0, 1], 6));
     expect(await gap(sign(y), sign(x))).toBe(0);
   });
 

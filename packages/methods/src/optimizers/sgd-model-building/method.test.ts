@@ -1,6 +1,5 @@
 import {
   add,
-  data,
   div,
   exp,
   item,
@@ -13,7 +12,6 @@ import {
   sum,
   type Tensor,
   tensor,
-  treeLeaves,
   treeMap,
   vmap,
 } from "@prior-art/tensor";
@@ -23,7 +21,6 @@ import {
   applyUpdates,
   asClosure,
   type ClosureOptimizer,
-  chain,
   chainClosure,
   clipByGlobalNorm,
   cosineDecay,
@@ -37,12 +34,11 @@ import {
   trainSteps,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import { expectRatesRefused } from "../testing/contract.ts";
+import { close, double, norm, numbers } from "../testing/doubles.ts";
+import { inOrder } from "../testing/paths.ts";
 import contenders from "./contender.ts";
 import { modelStep, shortenedTrials, smb, stochasticLineSearch } from "./method.ts";
-
-const double = (values: readonly number[], shape: readonly number[] = [values.length]): Tensor =>
-  tensor(new Float64Array(values), { shape });
-const numbers = async (t: Tensor): Promise<number[]> => [...(await data(t))];
 
 /** Steps on one loss each; parameters and states before and after. */
 async function path<P, S>(
@@ -71,9 +67,7 @@ const bowl = (curvatures: readonly number[]) => (x: Tensor) =>
 describe("the model step", () => {
   test("of a linear loss is η times the trial step", async () => {
     const g = double([1, -2, 3]);
-    expect(await numbers(modelStep(mul(-0.5, g), g, g))).toEqual(
-      [-0.495, 0.99, -1.485].map((v) => expect.closeTo(v, 12)),
-    );
+    expect(await numbers(modelStep(mul(-0.5, g), g, g))).toEqual(close([-0.495, 0.99, -1.485], 12));
     expect(await item(modelStep(double([-2]), double([1]), double([1]), 0.5))).toBeCloseTo(-1, 12);
   });
 
@@ -187,9 +181,7 @@ describe("SMB", () => {
     const alone = modelStep(double([-2]), double([4]), double([-4]));
     expect((await step())[0]! - 1).toBeCloseTo(await item(alone), 12);
     const joint = modelStep(double([-2, -20]), double([4, 40]), double([-4, -760]));
-    expect((await step(() => "all")).map((v) => v - 1)).toEqual(
-      (await numbers(joint)).map((v) => expect.closeTo(v, 12)),
-    );
+    expect((await step(() => "all")).map((v) => v - 1)).toEqual(close(await numbers(joint), 12));
   });
 
   test("evaluations count a gradient a step, a third for a passed test, and a gradient for a model", async () => {
@@ -249,7 +241,7 @@ describe("shortened trials", () => {
     const f = bowl([1, 10]);
     const [, after] = await path(shortenedTrials<Tensor>({ learningRate: 0.5 }), double([1, 1]), [f]);
     // Trial (-.5, -5): half of it leads to (.75, -1.5), f = 11.5; a tenth to (.95, .5), f = 1.7.
-    expect(await numbers(after!.params)).toEqual([expect.closeTo(0.95, 12), expect.closeTo(0.5, 12)]);
+    expect(await numbers(after!.params)).toEqual(close([0.95, 0.5], 12));
     expect(await item(after!.state.evaluations)).toBeCloseTo(2, 12);
   });
 });
@@ -273,7 +265,7 @@ describe("stochastic line search", () => {
     });
     const steps = await path(search, double([1]), repeat(bowl([0.01]), 4));
     expect(await Promise.all(steps.slice(1).map(({ state }) => item(state.learningRate)))).toEqual(
-      [1, Math.SQRT2, 1.5, 1.5].map((v) => expect.closeTo(v, 12)),
+      close([1, Math.SQRT2, 1.5, 1.5], 12),
     );
   });
 
@@ -296,7 +288,7 @@ describe("in company", () => {
   test("SMB chains with clipping, schedules, masks and the skipping of non-finite updates", async () => {
     const still = ({ rank }: Tensor): boolean => rank === 1;
     const rest: GradientTransformation<MlpParams, unknown> = skipNonFinite(
-      chain<MlpParams, GradientTransformation<MlpParams, unknown>[]>(
+      inOrder(
         clipByGlobalNorm(0.01),
         scaleByLearningRate(cosineDecay(-1, 10)),
         masked(setToZero<Tensor[]>(), still),
@@ -307,15 +299,7 @@ describe("in company", () => {
       start,
       repeat(objective, 4),
     );
-    const norm = (a: MlpParams, b: MlpParams) =>
-      item(
-        sqrt(
-          treeLeaves(treeMap(sub, a, b))
-            .map((t) => sum(mul(t, t)))
-            .reduce((u, v) => add(u, v)),
-        ),
-      );
-    expect(await norm(steps[0]!.params, steps[1]!.params)).toBeLessThan(0.01 + 1e-6);
+    expect(await norm(treeMap(sub, steps[0]!.params, steps[1]!.params))).toBeLessThan(0.01 + 1e-6);
     expect(await numbers(steps[4]!.params.layers[0]!.bias!)).toEqual(await numbers(start.layers[0]!.bias!));
     expect(steps[4]!.loss).toBeLessThan(steps[1]!.loss);
   });
@@ -381,13 +365,13 @@ describe("in company", () => {
 
 describe("bad input", () => {
   test("numbers that make no sense are refused", () => {
-    expect(() => smb({ learningRate: 0 })).toThrow(/smb: the learning rate must be positive/);
+    expectRatesRefused((learningRate) => smb({ learningRate }), /smb: the learning rate must be positive/);
     expect(() => smb({ learningRate: Number.POSITIVE_INFINITY })).toThrow(RangeError);
     expect(() => smb({ eta: 1 })).toThrow(/eta must lie between 0 and 1/);
     expect(() => smb({ c: -0.1 })).toThrow(RangeError);
     expect(() => smb({ autoSchedule: { factor: 1 } })).toThrow(/autoSchedule/);
     expect(() => shortenedTrials({}, [2])).toThrow(RangeError);
-    expect(() => stochasticLineSearch({ learningRate: -1 })).toThrow(RangeError);
+    expectRatesRefused((learningRate) => stochasticLineSearch({ learningRate }));
     expect(() => stochasticLineSearch({ backtrack: 1 })).toThrow(RangeError);
     expect(() => modelStep(double([1]), double([1]), double([1, 2]))).toThrow(/shapes differ/);
     expect(() => modelStep(double([1]), double([1]), double([1]), 0)).toThrow(RangeError);

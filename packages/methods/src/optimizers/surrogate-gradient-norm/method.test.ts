@@ -1,6 +1,5 @@
 import {
   add,
-  data,
   grad,
   item,
   jit,
@@ -8,7 +7,6 @@ import {
   mean,
   mul,
   random,
-  reshape,
   square,
   sub,
   sum,
@@ -33,18 +31,13 @@ import {
   trainSteps,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
+import { close, double, gaussian, numbers } from "../testing/doubles.ts";
 import { gradientAscentDesigns, ignite, normalizedScore, surrogateSharpness } from "./method.ts";
 
-const draw = (seed: number, ...shape: number[]): Tensor =>
-  random.normal(random.key(seed), shape, { dtype: "float64" });
-const double = (...values: number[]): Tensor => tensor(new Float64Array(values));
-const list = async (t: Tensor): Promise<number[]> => [...(await data(t))];
-const close = (values: readonly number[], digits = 9) => values.map((v) => expect.closeTo(v, digits));
-
 type Net = { readonly first: Tensor; readonly second: Tensor };
-const net: Net = { first: draw(1, 3, 6), second: draw(2, 6, 1) };
-const x = draw(3, 8, 3);
-const y = draw(4, 8, 1);
+const net: Net = { first: gaussian(1, [3, 6]), second: gaussian(2, [6, 1]) };
+const x = gaussian(3, [8, 3]);
+const y = gaussian(4, [8, 1]);
 const apply = ({ first, second }: Net, inputs: Tensor): Tensor => matmul(tanh(matmul(inputs, first)), second);
 const predict = (p: Net): Tensor => apply(p, x);
 const meanPrediction = (p: Net): Tensor => mean(predict(p));
@@ -57,7 +50,7 @@ const objective: Objective<Net> = {
 describe("sharpness", () => {
   test("of a linear surrogate is the norm of the mean input, constant: there is nothing to gain", async () => {
     const h = (w: Tensor): Tensor => mean(matmul(x, w));
-    const { norm, normGradient } = surrogateSharpness(h, draw(5, 3, 1));
+    const { norm, normGradient } = surrogateSharpness(h, gaussian(5, [3, 1]));
     expect(await item(norm)).toBeCloseTo(await item(globalNorm(mean(x, 0))), 10);
     expect(await item(globalNorm(normGradient))).toBeLessThan(1e-12);
   });
@@ -65,7 +58,7 @@ describe("sharpness", () => {
   test("of ½(φx)² at φ = 2, x = 1 is 2, and grows by 1", async () => {
     const { gradient, norm, normGradient } = surrogateSharpness(
       (phi: Tensor) => mul(0.5, square(phi)),
-      double(2),
+      double([2]),
     );
     expect([await item(gradient), await item(norm), await item(normGradient)]).toEqual(close([2, 2, 1]));
   });
@@ -93,15 +86,15 @@ describe("sharpness", () => {
     };
     expect(await changeAlong(gradient)).toBeCloseTo(rho * nu, 6);
     for (let seed = 10; seed < 15; seed++)
-      expect(await changeAlong({ first: draw(seed, 3, 6), second: draw(seed + 50, 6, 1) })).toBeLessThan(
-        rho * nu + 10 * rho ** 2,
-      );
+      expect(
+        await changeAlong({ first: gaussian(seed, [3, 6]), second: gaussian(seed + 50, [6, 1]) }),
+      ).toBeLessThan(rho * nu + 10 * rho ** 2);
   });
 
   test("where the mean prediction does not depend on the parameters is 0, without NaN", async () => {
-    const { norm, normGradient } = surrogateSharpness((p: Tensor) => mul(0, sum(p)), double(1, 2));
+    const { norm, normGradient } = surrogateSharpness((p: Tensor) => mul(0, sum(p)), double([1, 2]));
     expect(await item(norm)).toBe(0);
-    expect(await list(normGradient)).toEqual([0, 0]);
+    expect(await numbers(normGradient)).toEqual([0, 0]);
   });
 });
 
@@ -113,7 +106,7 @@ describe("IGNITE", () => {
     const [updates, state, loss] = optimizer.step(objective, optimizer.init(net), net);
     const { norm, normGradient } = surrogateSharpness(meanPrediction, net, 0.05);
     const expected = treeMap((a, q) => mul(-0.1, add(a, mul(0.6, q))), grad(squaredError)(net), normGradient);
-    expect(await list(ravel(updates))).toEqual(close(await list(ravel(expected))));
+    expect(await numbers(ravel(updates))).toEqual(close(await numbers(ravel(expected))));
     expect(await item(loss)).toBeCloseTo(await item(squaredError(net)), 12);
     const sharpness = 0.2 * (await item(norm));
     expect(await item(state.sharpness)).toBeCloseTo(sharpness, 10);
@@ -130,7 +123,7 @@ describe("IGNITE", () => {
       const [v, after] = plain.update(grad(squaredError)(b), t, b);
       [a, s, b, t] = [applyUpdates(a, u), next, applyUpdates(b, v), after];
     }
-    expect(await list(ravel(a))).toEqual(await list(ravel(b)));
+    expect(await numbers(ravel(a))).toEqual(await numbers(ravel(b)));
   });
 
   test("a slack constraint drives λ to 0, where it stays", async () => {
@@ -182,9 +175,9 @@ describe("IGNITE", () => {
       const optimizer = ignite({ dualRate, lambda0: mul(2, dualRate) }, base());
       return ravel(optimizer.step(objective, optimizer.init(net), net)[0]);
     };
-    const together = (await toArray(await jit(vmap(run))(double(0.1, 2)))) as number[][];
+    const together = (await toArray(await jit(vmap(run))(double([0.1, 2])))) as number[][];
     for (const [i, rate] of [0.1, 2].entries())
-      expect(together[i]).toEqual(close(await list(run(reshape(double(rate), [])))));
+      expect(together[i]).toEqual(close(await numbers(run(double([rate], [])))));
   });
 
   test("chains with clipping, before and after the optimizer", async () => {
@@ -209,7 +202,7 @@ describe("IGNITE", () => {
 
   test("says so when the parameters changed between steps, or outputs are missing", () => {
     const optimizer = ignite({}, adam<Net>({ learningRate: 0.1 }));
-    const other = { first: draw(1, 3, 9), second: draw(2, 9, 1) };
+    const other = { first: gaussian(1, [3, 9]), second: gaussian(2, [9, 1]) };
     expect(() => optimizer.step(objective, optimizer.init(other), net)).toThrow(/don't fit|broadcast/);
     expect(() => optimizer.step({ loss: squaredError }, optimizer.init(net), net)).toThrow(/outputs/);
   });
@@ -229,31 +222,31 @@ describe("IGNITE", () => {
 });
 
 describe("gradient ascent on a surrogate", () => {
-  const surrogate = (designs: Tensor): Tensor => mul(-0.5, sum(square(sub(designs, double(1, -2))), -1));
+  const surrogate = (designs: Tensor): Tensor => mul(-0.5, sum(square(sub(designs, double([1, -2]))), -1));
 
   test("moves each design by rate · ∇g, on its own", async () => {
-    const starts = tensor(new Float64Array([0, 0, 3, 1]), { shape: [2, 2] });
+    const starts = double([0, 0, 3, 1], [2, 2]);
     const { designs, path } = gradientAscentDesigns({ surrogate, starts, steps: 2, rate: 0.1 });
     const at = (start: number, goal: number): number => goal + 0.81 * (start - goal);
-    expect(await list(designs)).toEqual(close([at(0, 1), at(0, -2), at(3, 1), at(1, -2)]));
+    expect(await numbers(designs)).toEqual(close([at(0, 1), at(0, -2), at(3, 1), at(1, -2)]));
     expect(path.shape).toEqual([2, 2, 2]);
-    expect((await list(path)).slice(0, 4)).toEqual([0, 0, 3, 1]);
+    expect((await numbers(path)).slice(0, 4)).toEqual([0, 0, 3, 1]);
   });
 
   test("has the rate 0.05·√d by default, and keeps designs in a box", async () => {
-    const starts = tensor(new Float64Array([0, 0]), { shape: [1, 2] });
+    const starts = double([0, 0], [1, 2]);
     const { designs } = gradientAscentDesigns({ surrogate, starts, steps: 1 });
-    expect(await list(designs)).toEqual(close([0.05 * Math.SQRT2, -0.1 * Math.SQRT2]));
-    const bounds = { low: double(-1, -0.5), high: double(0.4, 1) };
+    expect(await numbers(designs)).toEqual(close([0.05 * Math.SQRT2, -0.1 * Math.SQRT2]));
+    const bounds = { low: double([-1, -0.5]), high: double([0.4, 1]) };
     const boxed = gradientAscentDesigns({ surrogate, starts, steps: 200, bounds });
-    expect(await list(boxed.designs)).toEqual(close([0.4, -0.5]));
+    expect(await numbers(boxed.designs)).toEqual(close([0.4, -0.5]));
   });
 
   test("refuses what makes no sense", () => {
-    const starts = draw(1, 2, 2);
+    const starts = gaussian(1, [2, 2]);
     expect(() => gradientAscentDesigns({ surrogate, starts, steps: 1, rate: 0 })).toThrow(RangeError);
     expect(() => gradientAscentDesigns({ surrogate, starts, steps: 1.5 })).toThrow(RangeError);
-    expect(() => gradientAscentDesigns({ surrogate, starts: double(1), steps: 1 })).toThrow(
+    expect(() => gradientAscentDesigns({ surrogate, starts: double([1]), steps: 1 })).toThrow(
       /designs, dimensions/,
     );
     expect(() => normalizedScore(1, 2, 2)).toThrow(RangeError);

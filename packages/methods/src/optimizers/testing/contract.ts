@@ -19,17 +19,20 @@ export type Layer = { readonly w: Tensor; readonly b: Tensor };
 
 const layer = (seed: number): Layer => ({ w: gaussian(seed, [4, 6]), b: gaussian(seed + 50, [6]) });
 
-/** Rates of 0, below it and NaN are refused. */
+/** Rates of 0, below it and NaN are refused with a RangeError. */
 export function expectRatesRefused(
   make: (learningRate: number) => unknown,
   message = /learning rate must be positive/,
 ): void {
-  for (const rate of [0, -1, Number.NaN]) expect(() => make(rate)).toThrow(message);
+  for (const rate of [0, -1, Number.NaN]) {
+    expect(() => make(rate)).toThrow(RangeError);
+    expect(() => make(rate)).toThrow(message);
+  }
 }
 
 /** What an optimizer says to trees that don't fit. */
 interface Refusals {
-  /** Of a state made for fewer tensors. */
+  /** Of a state made for fewer tensors, or for tensors of other shapes. */
   readonly state: RegExp;
   /** Of gradients of other shapes than the parameters. */
   readonly shapes: RegExp;
@@ -37,16 +40,18 @@ interface Refusals {
   readonly trees?: RegExp;
 }
 
-/** A tree that has grown since `init` is refused, and so are gradients that don't fit the parameters. */
+/** A tree that has changed since `init` is refused, and so are gradients that don't fit the parameters. */
 export function expectChangesRefused<S>(
   optimizer: GradientTransformation<Record<string, Tensor>, S>,
   { state, shapes, trees = shapes }: Refusals,
 ): void {
   const params = { w: zeros([4, 6]), b: zeros([6]) };
   const grown = { ...params, v: zeros([4, 6]) };
+  const wider = { ...params, w: zeros([5, 6]) };
   const turned = { ...params, w: zeros([6, 4]) };
   const initial = optimizer.init(params);
   expect(() => optimizer.update(grown, initial, grown)).toThrow(state);
+  expect(() => optimizer.update(wider, initial, wider)).toThrow(state);
   expect(() => optimizer.update(grown, initial, params)).toThrow(trees);
   expect(() => optimizer.update(turned, initial, params)).toThrow(shapes);
 }
