@@ -257,7 +257,7 @@ test("a backup moves a library to another folder, and a full one is not overwrit
   const moved = await priorArt("restore", file, "--data", join(dataFolder, "other"));
   expect(moved).toMatchObject({ status: 0, stdout: "192 papers, 0 votes, 0 subscriptions restored\n" });
   expectUsageError(await priorArt("restore", `${file}.missing`, "--replace"), /There is no file/);
-}, 300_000);
+}, 600_000);
 
 describe("serve", () => {
   let site: ChildProcess;

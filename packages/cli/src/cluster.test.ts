@@ -128,7 +128,7 @@ describe.skipIf(!programs)("units on a queue", () => {
       parked: [],
       finished: units.length + tuned,
     });
-  }, 300_000);
+  }, 600_000);
 
   test("two submitters share workers and units without disturbing each other", async () => {
     const workers = [worker("a"), worker("b")];
@@ -138,7 +138,7 @@ describe.skipIf(!programs)("units on a queue", () => {
     expect(await numbersOf("first", PAPER)).toEqual(await numbersOf("second", PAPER));
     const done = workers.flatMap(({ output }) => output().match(/.*: finished/g) ?? []);
     expect(new Set(done).size).toBe(done.length);
-  }, 300_000);
+  }, 600_000);
 
   test("a submitter that is stopped leaves its units to the workers and finds their results later", async () => {
     const submitter = submit("submitter", OTHER_PAPER);
@@ -156,7 +156,7 @@ describe.skipIf(!programs)("units on a queue", () => {
     const done = busy.output().match(/.*: finished/g) ?? [];
     expect(new Set(done).size).toBe(done.length);
     await queue.close();
-  }, 300_000);
+  }, 600_000);
 
   test.each([
     [

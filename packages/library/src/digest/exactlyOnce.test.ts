@@ -138,7 +138,7 @@ describe("a digest that is killed at random points", () => {
     const outbox = mkdtempSync(join(root, "outbox-"));
     await runKilling({ dataDir, outbox }, 4, growing(outbox));
     await expectEverybodyOnce(outbox);
-  }, 180_000);
+  }, 600_000);
 
   test.skipIf(!programs)(
     "reaches each of 2,000 subscribers once (PostgreSQL server, outbox)",

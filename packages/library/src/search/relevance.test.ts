@@ -19,7 +19,7 @@ beforeAll(async () => {
     }
     measured.set(ranking, relevanceByCategory(answers));
   }
-}, 180_000);
+}, 600_000);
 
 afterAll(() => library?.close());
 

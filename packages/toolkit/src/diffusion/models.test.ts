@@ -73,7 +73,7 @@ test("a trained network comes close to the ideal denoiser, with and without clas
     // The clean data themselves spread by about 1; noise at hand, by up to 1.
     expect(await item(mean(square(sub(learned, ideal))))).toBeLessThan(0.02);
   }
-}, 30_000);
+});
 
 test("a consistency function leaves clean data alone", async () => {
   const network = denoiserMlp({ dimensions: 2, classes: 3, width: 8, depth: 1 });
@@ -125,7 +125,7 @@ test("a model distilled from the ideal denoiser jumps from noise to data", async
     ).toBeLessThan(0.02);
   }
   expect(() => consistencyLoss(network, { path: pathOf(cosineSchedule(), 4) })).toThrow(/signal at 1/);
-}, 30_000);
+});
 
 test("the pretrained denoiser draws digits that the classifier takes for what they should be", async () => {
   const { values, labels, count } = await digitImages();
@@ -147,4 +147,4 @@ test("the pretrained denoiser draws digits that the classifier takes for what th
   expect(perfect).toMatchObject({ precision: 1, recall: 1, overshoot: 0 });
   expect(perfect.frechet).toBeLessThan(1e-6);
   expect(perfect.contrast).toBeCloseTo(0.748, 3);
-}, 120_000);
+});

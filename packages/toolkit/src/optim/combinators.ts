@@ -1,6 +1,6 @@
 import { concat, reshape, slice, type Tensor, TensorError, treeLeaves, treeMap } from "@prior-art/tensor";
 import type { Mask } from "./scaling.ts";
-import type { GradientTransformation } from "./transformation.ts";
+import { type GradientTransformation, requireSameTree } from "./transformation.ts";
 
 /** All tensors of a tree as one vector, in order. @throws TensorError when their dtypes differ. */
 export function ravel(tree: unknown): Tensor {
@@ -38,13 +38,18 @@ const chosen = (tree: unknown, params: unknown, mask: Mask): Tensor[] => {
   return treeLeaves(tree).filter((_, i) => keep[i]);
 };
 
-/** Applies a transformation to the tensors that `mask` chooses; the others' gradients pass through. */
+/**
+ * Applies a transformation to the tensors that `mask` chooses; the others' gradients pass through.
+ *
+ * @throws TensorError from `update` when the gradients don't fit the parameters.
+ */
 export const masked = <P, S>(
   inner: GradientTransformation<Tensor[], S>,
   mask: Mask,
 ): GradientTransformation<P, S> => ({
   init: (params) => inner.init(chosen(params, params, mask)),
   update: (gradients, state, params) => {
+    requireSameTree("masked", gradients, params);
     const [updates, next] = inner.update(
       chosen(gradients, params, mask),
       state,

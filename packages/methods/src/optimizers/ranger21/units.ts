@@ -11,7 +11,7 @@ import {
   type Tensor,
   treeMap,
 } from "@prior-art/tensor";
-import { type GradientTransformation, type Mask, stateless } from "@prior-art/toolkit/optim";
+import { type GradientTransformation, type Mask, requireSameTree, stateless } from "@prior-art/toolkit/optim";
 
 /**
  * The axes over which one output unit's weights lie: the inputs of a matrix `[inputs, outputs]`, all but the first axis of
@@ -43,16 +43,17 @@ export function adaptiveGradientClipping<P>({
     throw new RangeError(
       `adaptiveGradientClipping: needs a positive threshold and floor, got ${threshold} and ${floor}`,
     );
-  return stateless((gradients, params) =>
-    treeMap(
+  return stateless((gradients, params) => {
+    requireSameTree("adaptiveGradientClipping", gradients, params);
+    return treeMap(
       (g, w) => {
         const limit = mul(threshold, maximum(unitNorm(w), floor));
         return mul(minimum(1, div(limit, maximum(unitNorm(g), 1e-6))), g);
       },
       gradients,
       params,
-    ),
-  );
+    );
+  });
 }
 
 /** Each tensor of more than two entries divided by its standard deviation (unbiased; plus 1e-8). */
