@@ -25,14 +25,12 @@ const SHARED = /^\/($|about$|families(\/|$)|papers\/[^/]+$|compare(\/|$))/;
 /** Headers that belong to one answer. */
 const PERSONAL = ["set-cookie", "content-length", "date"];
 
-/** Seconds after which a page is made anew before it is sent. */
-const LONGEST = 300;
-
 /**
  * @param seconds how old a page may be before it is renewed
+ * @param longest how old it may be to be sent while it is renewed, in seconds
  * @param most pages kept; beyond that the one that was asked for longest ago goes
  */
-export function pageCache({ seconds = 30, longest = LONGEST, most = 2000 } = {}): PageCache {
+export function pageCache({ seconds = 30, longest = 300, most = 2000 } = {}): PageCache {
   const pages = new Map<string, KeptPage>();
   const renewing = new Set<string>();
 

@@ -65,9 +65,8 @@ export class Search {
   readonly #embeddings: Embeddings;
   readonly #index: LibraryIndex;
   readonly #remembered = new Map<string, Ranking>();
-  /** Papers shown lately, as they were at `#papersAt`: reading them costs more than ranking them. */
-  readonly #papers = new Map<string, Paper>();
-  #papersAt = 0n;
+  /** Papers shown lately, read at this revision or a newer one: reading them costs more than ranking them. */
+  #shown = { revision: 0n, papers: new Map<string, Paper>() };
 
   constructor(database: Database, embeddings: Embeddings) {
     this.#database = database;
@@ -181,17 +180,13 @@ export class Search {
   /** See {@link papersById}; of the revision that the index has, or newer. */
   async #papersById(ids: readonly string[]): Promise<Paper[]> {
     const { revision } = this.#index;
-    if (this.#papersAt !== revision || this.#papers.size > REMEMBERED_PAPERS) this.#papers.clear();
-    this.#papersAt = revision;
-    const known = ids.flatMap((id) => this.#papers.get(id) ?? []);
-    const read = await papersById(
-      this.#database,
-      ids.filter((id) => !this.#papers.has(id)),
-    );
-    // Meanwhile the index may have gone on, and another search with it.
-    if (this.#papersAt === revision) for (const paper of read) this.#papers.set(paper.id, paper);
-    const byId = new Map([...known, ...read].map((paper) => [paper.id, paper]));
-    return ids.flatMap((id) => byId.get(id) ?? []);
+    // Replaced, not emptied: searches that are still reading go on with theirs.
+    if (this.#shown.revision !== revision || this.#shown.papers.size > REMEMBERED_PAPERS)
+      this.#shown = { revision, papers: new Map() };
+    const { papers } = this.#shown;
+    const missing = ids.filter((id) => !papers.has(id));
+    for (const paper of await papersById(this.#database, missing)) papers.set(paper.id, paper);
+    return ids.flatMap((id) => papers.get(id) ?? []);
   }
 
   #remember(key: string, ranking: Ranking): void {
