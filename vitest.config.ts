@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 
-const shared = { testTimeout: 120_000, hookTimeout: 120_000 };
+/** Patience for slow, busy machines: what a test waits for comes soon on others. */
+const shared = { testTimeout: 300_000, hookTimeout: 300_000, expect: { poll: { timeout: 60_000 } } };
 
 const node: TestProjectConfiguration = {
   resolve: { conditions: ["source", "node"] },

@@ -81,7 +81,9 @@ describe.skipIf(!programs)("units on a queue", () => {
     return { claims, tuning, units: units.map(({ seconds, ...unit }) => unit) };
   }
 
-  async function openQueue(limits?: FailureLimits, times = { heartbeat: 50, lost: 400 }): Promise<UnitQueue> {
+  /** @param lost milliseconds without a sign of life after which a worker counts as dead */
+  async function openQueue(limits?: FailureLimits, lost = 60_000): Promise<UnitQueue> {
+    const times = { heartbeat: 50, lost };
     return UnitQueue.open({ databaseUrl, onTrouble: () => undefined, times, ...(limits && { limits }) });
   }
 
@@ -228,7 +230,7 @@ describe.skipIf(!programs)("units on a queue", () => {
   });
 
   test("a late worker's result does not replace the first", async () => {
-    const queue = await openQueue();
+    const queue = await openQueue(undefined, 400);
     await queue.enqueue(orders("paper", 1));
     const slow = (await queue.take("slow"))!;
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -243,7 +245,7 @@ describe.skipIf(!programs)("units on a queue", () => {
   });
 
   test("a unit whose workers die again and again is parked, and gets a new chance when submitted again", async () => {
-    const queue = await openQueue({ error: 2, lost: 3, mismatch: 1 });
+    const queue = await openQueue({ error: 2, lost: 3, mismatch: 1 }, 400);
     await queue.enqueue(orders("deadly", 1));
     let key = "";
     for (let death = 1; death <= 3; death++) {
@@ -323,7 +325,7 @@ describe.skipIf(!programs)("units on a queue", () => {
   });
 
   test("a worker that is asked to stop finishes what it can and gives the rest back, without blame", async () => {
-    const queue = await openQueue(undefined, { heartbeat: 50, lost: 60_000 });
+    const queue = await openQueue();
     const working = inProcess(queue, 100);
     const executor = await executorOf(queue, "slow");
     const endless = { ...unitOf("slow", 0).unit, mode: "quick" as const };

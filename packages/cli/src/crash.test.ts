@@ -10,9 +10,9 @@ test("a site that is killed over and over keeps all that it accepted, and sends 
     const report = await crashLoop({ kills: 8, folder });
     expect(report.kills).toBe(8);
     expect(report.letters).toBe(12);
-    expect(report.votes).toBeGreaterThan(0);
-    expect(report.subscriptions).toBeGreaterThan(0);
-    expect(report.papers).toBeGreaterThan(0);
+    expect(report.votes).toBeGreaterThanOrEqual(6);
+    expect(report.subscriptions).toBeGreaterThanOrEqual(6);
+    expect(report.papers).toBeGreaterThanOrEqual(6 * 40);
   } finally {
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }

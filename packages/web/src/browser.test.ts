@@ -28,6 +28,8 @@ const READING_PAGES = [
 ];
 /** Compressed script that a reading page may load. */
 const SCRIPT_BUDGET = 100_000;
+/** Milliseconds that anything may take on a slow, busy machine. */
+const PATIENCE = 100_000;
 
 describe.runIf(chromiumPath)("in a browser", () => {
   let opened: OpenedSite;
@@ -47,6 +49,7 @@ describe.runIf(chromiumPath)("in a browser", () => {
   /** A page of a visitor of its own; every complaint of the browser fails the test. */
   async function visit(path: string, options: BrowserContextOptions = {}): Promise<Page> {
     const context = await browser.newContext({ baseURL: opened.address, ...options });
+    context.setDefaultTimeout(PATIENCE);
     const page = await context.newPage();
     const complaints: string[] = [];
     page.on("pageerror", (error) => complaints.push(error.message));
@@ -66,6 +69,7 @@ describe.runIf(chromiumPath)("in a browser", () => {
       const sizes: number[] = [];
       for (const colorScheme of ["light", "dark"] as const) {
         const context = await browser.newContext({ baseURL: opened.address, colorScheme });
+        context.setDefaultTimeout(PATIENCE);
         onTestFinished(() => context.close());
         const page = await context.newPage();
         await countScripts(page, sizes);
@@ -123,6 +127,42 @@ describe.runIf(chromiumPath)("in a browser", () => {
       expect(await page.getByLabel("Family").inputValue()).toBe("optimizers");
     });
 
+    test("what is typed while an answer is on its way stays, and is searched for", async () => {
+      const page = await visit("/search");
+      await page.waitForLoadState("networkidle");
+      const asked: string[] = [];
+      let answer!: () => void;
+      const held = new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      await page.context().route(/search\/__data\.json/, async (route) => {
+        asked.push(new URL(route.request().url()).searchParams.get("q")!);
+        if (asked.length === 1) await held;
+        await route.continue();
+      });
+      const words = page.getByRole("searchbox");
+      await words.pressSequentially("memorizes ");
+      await expect.poll(() => asked).toEqual(["memorizes "]);
+      // Its answer comes while more is being typed.
+      const answered = page.waitForResponse(/search\/__data\.json/);
+      answer();
+      await answered;
+      await page.waitForURL(/q=memorizes/);
+      await words.pressSequentially("wrong labels");
+      await page.waitForURL(/q=memorizes\+wrong\+labels/);
+      expect(await words.inputValue()).toBe("memorizes wrong labels");
+    });
+
+    test("typed words and chosen filters follow the browser's way back", async () => {
+      const page = await visit("/search?q=weight+decay&family=optimizers");
+      await page.getByRole("link", { name: /Decoupled Weight Decay Regularization/ }).click();
+      await page.waitForURL(/\/papers\/decoupled-weight-decay$/);
+      await page.goBack();
+      await page.waitForURL(/family=optimizers/);
+      await expect.poll(() => page.getByRole("searchbox").inputValue()).toBe("weight decay");
+      expect(await page.getByLabel("Family").inputValue()).toBe("optimizers");
+    });
+
     test("a slip of the pen is read as the nearest word, and said so", async () => {
       const page = await visit("/search?q=memorizzes");
       expect(await page.getByText(/was read as/).count()).toBe(1);
@@ -150,7 +190,7 @@ describe.runIf(chromiumPath)("in a browser", () => {
       const page = await visit(`/papers/${PAPER}`);
       await page.getByLabel("Seeds").fill("2");
       await page.getByRole("button", { name: "Run", exact: true }).click();
-      await page.locator("[data-phase=done]").waitFor({ timeout: 100_000 });
+      await page.locator("[data-phase=done]").waitFor();
       const shown = await page
         .locator("tr[data-claim]")
         .evaluateAll((rows) => rows.map((row) => [row.dataset.claim, Number(row.dataset.effect)] as const));
@@ -185,8 +225,8 @@ describe.runIf(chromiumPath)("in a browser", () => {
       await page.locator("[data-phase=stopped]").waitFor();
       await page.getByLabel("Epochs").fill("12");
       await run.click();
-      await page.locator("polyline").first().waitFor({ timeout: 100_000 });
-      await page.locator("[data-phase=done]").waitFor({ timeout: 100_000 });
+      await page.locator("polyline").first().waitFor();
+      await page.locator("[data-phase=done]").waitFor();
       expect(await page.locator("tr[data-claim]").count()).toBeGreaterThan(3);
     });
 
@@ -194,7 +234,7 @@ describe.runIf(chromiumPath)("in a browser", () => {
       const page = await visit("/papers/early-learning-regularization");
       await page.getByLabel("Epochs").fill("-5");
       await page.getByRole("button", { name: /^Run/ }).click();
-      await page.getByRole("alert").waitFor({ timeout: 100_000 });
+      await page.getByRole("alert").waitFor();
       expect((await page.getByRole("alert").textContent())!.length).toBeGreaterThan(5);
     });
   });
@@ -265,13 +305,12 @@ describe.runIf(chromiumPath)("in a browser", () => {
     await page.getByRole("searchbox").fill("wrong labels");
     await page.getByRole("button", { name: "Search" }).click();
     await page.getByRole("link", { name: /Early-Learning/ }).click();
-    expect(await page.getByRole("heading", { level: 1 }).textContent()).toMatch(/Early-Learning/);
-    await page.locator("header").getByRole("button", { name: /vote/ }).click();
-    expect(
-      await page.locator("header").getByRole("button", { name: /vote/ }).getAttribute("aria-pressed"),
-    ).toBe("true");
+    await page.getByRole("heading", { level: 1, name: /Early-Learning/ }).waitFor();
+    const vote = page.locator("header").getByRole("button", { name: /vote/ });
+    await vote.click();
+    await expect.poll(() => vote.getAttribute("aria-pressed")).toBe("true");
     await page.getByRole("button", { name: "Colours: auto" }).click();
-    expect(await page.locator("html").getAttribute("data-theme")).toBe("dark");
+    await expect.poll(() => page.locator("html").getAttribute("data-theme")).toBe("dark");
   });
 
   test("a chosen theme wins over the system's, and is kept", async () => {
@@ -279,8 +318,8 @@ describe.runIf(chromiumPath)("in a browser", () => {
     const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
     const light = await background();
     await page.getByRole("button", { name: "Colours: auto" }).click();
-    await page.waitForLoadState();
-    expect(await background()).not.toBe(light);
+    await page.locator("html[data-theme=dark]").waitFor();
+    await expect.poll(background).not.toBe(light);
     await page.goto("/families");
     expect(await background()).not.toBe(light);
   });
@@ -290,6 +329,7 @@ describe.runIf(chromiumPath)("in a browser", () => {
     await page.evaluate(() => navigator.serviceWorker.ready);
     await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
     await page.goto(`/papers/${PAPER}`, { waitUntil: "networkidle" });
+    await page.waitForFunction((path) => caches.match(path), `/papers/${PAPER}`);
     await (page.context() as BrowserContext).setOffline(true);
     await page.reload();
     expect(await page.getByRole("heading", { level: 1 }).textContent()).toMatch(/StaQ/);

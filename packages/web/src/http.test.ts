@@ -218,8 +218,11 @@ describe("subscriptions", () => {
   /** Mails in the outbox, once there are `count` of them. */
   async function outbox(count: number): Promise<string[]> {
     const folder = join(opened.dataFolder, "outbox");
-    await expect.poll(() => readdir(folder).catch(() => []), { timeout: 10_000 }).toHaveLength(count);
-    const names = (await readdir(folder)).sort();
+    // A mail that is being written has another ending.
+    const written = async () =>
+      (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(".eml")).sort();
+    await expect.poll(written).toHaveLength(count);
+    const names = await written();
     return Promise.all(names.map((name) => readFile(join(folder, name), "utf8")));
   }
 

@@ -1,5 +1,5 @@
 import { gunzipSync } from "node:zlib";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { pageCache } from "./pageCache.ts";
 
 describe("pageCache", () => {
@@ -59,7 +59,7 @@ describe("pageCache", () => {
     const { get, made } = counting({ seconds: 0 });
     expect(await get(ask("/"))).toBe("page 1");
     expect(await Promise.all([get(ask("/")), get(ask("/"))])).toEqual(["page 1", "page 1"]);
-    await vi.waitFor(async () => expect(await get(ask("/"))).not.toBe("page 1"));
+    await expect.poll(() => get(ask("/"))).not.toBe("page 1");
     expect(made()).toBeLessThanOrEqual(3);
   });
 
@@ -80,7 +80,7 @@ describe("pageCache", () => {
       expect(await (await cache.answer(ask("/papers/a"), broken)).text()).toBe("page");
       const again = async () =>
         (await cache.answer(ask("/papers/a"), async () => new Response("new"))).text();
-      await vi.waitFor(async () => expect(await again()).toBe("new"));
+      await expect.poll(again).toBe("new");
     }
   });
 

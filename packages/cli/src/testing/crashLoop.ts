@@ -6,7 +6,15 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { createMailer, type Library, mailSettingsFrom, openLibrary, sendDigests } from "@prior-art/library";
+import {
+  createMailer,
+  type Library,
+  mailSettingsFrom,
+  openLibrary,
+  readSources,
+  sendDigests,
+  syncSources,
+} from "@prior-art/library";
 import { queueJobs } from "@prior-art/library/testing";
 
 const bin = fileURLToPath(new URL("../../bin/prior-art.js", import.meta.url));
@@ -137,9 +145,10 @@ async function killServe(folder: string, ledger: Ledger): Promise<number> {
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   const stop = new AbortController();
   const visitors = [votes(address, ledger, stop.signal), subscriptions(address, ledger, stop.signal)];
-  // Before the first answer there is nothing to lose.
-  const begin = acceptedOf(ledger);
-  for (let waited = 0; waited < 10_000 && acceptedOf(ledger) === begin; waited += 20) await pause(20);
+  // Before the first answers there is nothing to lose.
+  const [votesBefore, subscriptionsBefore] = [acceptedOf(ledger), ledger.subscriptions.size];
+  const answered = () => acceptedOf(ledger) > votesBefore && ledger.subscriptions.size > subscriptionsBefore;
+  for (let waited = 0; waited < 60_000 && !answered(); waited += 20) await pause(20);
   await pause(1500 * Math.random());
   child.kill("SIGKILL");
   const status = await ended;
@@ -286,7 +295,7 @@ async function digestsIn(folder: string): Promise<Map<string, number>> {
   return letters;
 }
 
-/** At the end all that is still due is sent, and everything is counted once more. */
+/** At the end all that is still due is sent and fetched, and everything is counted once more. */
 async function settle(
   library: Library,
   folder: string,
@@ -300,7 +309,11 @@ async function settle(
   const later = new Date(Date.now() + 11 * 60_000);
   await sendDigests(library, { mailer, site: settings.site, now: () => later });
   mailer.close();
+  const sources = await readSources(join(folder, "sources.json"));
+  await syncSources(library.database, sources, { now: () => later, force: true });
   await verify(library, folder, ledger);
+  for (const { name } of sources)
+    if (!ledger.complete.has(name)) throw new BrokenPromiseError(`${name} could not be taken in`);
   const letters = await digestsIn(folder);
   for (const email of ledger.readers)
     if (letters.get(email) !== 1)

@@ -151,7 +151,7 @@ describe("a digest that is killed at random points", () => {
       await runKilling({ databaseUrl, outbox }, 6, growing(outbox));
       await expectEverybodyOnce(outbox);
     },
-    180_000,
+    600_000,
   );
 
   test.skipIf(!programs)(
@@ -193,6 +193,6 @@ describe("a digest that is killed at random points", () => {
       // A kill between the server's acceptance and our note of it can repeat one letter, never more.
       expect(received.length - messages.size).toBeLessThanOrEqual(kills);
     },
-    180_000,
+    600_000,
   );
 });

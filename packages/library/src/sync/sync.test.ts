@@ -65,7 +65,7 @@ describe("politeFetch", () => {
     expect(asked).toBe(0);
   });
 
-  test.each<[string, RequestListener, string]>([
+  test.each<[string, RequestListener, string, number?]>([
     [
       "an endless chain of redirects",
       (_, response) => response.writeHead(302, { location: "/again" }).end(),
@@ -88,10 +88,11 @@ describe("politeFetch", () => {
         response.once("close", () => clearInterval(drip));
       },
       "took too long",
+      300,
     ],
     ["an endless body", (_, response) => response.end("x".repeat(100_000)), "sent more than 50000 bytes"],
-  ])("gives up on %s", async (_, listener, message) => {
-    const fetching = politeFetch(await serve(listener), { timeout: 300, largest: 50_000 });
+  ])("gives up on %s", async (_, listener, message, timeout = 60_000) => {
+    const fetching = politeFetch(await serve(listener), { timeout, largest: 50_000 });
     await expect(fetching).rejects.toThrow(FetchFailedError);
     await expect(fetching).rejects.toThrow(message);
   });
