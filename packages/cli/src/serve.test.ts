@@ -32,6 +32,7 @@ test("a site that is asked to stop answers what it was asked, refuses what comes
     const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
     const body = "email=reader%40example.org";
     const begun = request({
+      host: "127.0.0.1",
       port,
       path: "/subscribe",
       method: "POST",
@@ -50,7 +51,7 @@ test("a site that is asked to stop answers what it was asked, refuses what comes
       });
       begun.once("error", reject);
     });
-    begun.write(body.slice(0, 10));
+    await new Promise((resolve) => begun.write(body.slice(0, 10), resolve));
     // The site has seen the beginning of the request once it answers a later one.
     expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
     child.kill("SIGTERM");
