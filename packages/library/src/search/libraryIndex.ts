@@ -1,4 +1,3 @@
-import { sql } from "kysely";
 import type { Claim, Verdict } from "../collection/paper.ts";
 import type { PaperFilter } from "../collection/readPapers.ts";
 import type { Database } from "../database/database.ts";
@@ -98,8 +97,10 @@ export class LibraryIndex {
    * Catches up with the database. Callers at the same time share one pass.
    *
    * @param model vectors of which model to index
+   * @param revision the newest in the database
    */
-  async refresh(model: string | undefined): Promise<void> {
+  async refresh(model: string | undefined, revision: bigint): Promise<void> {
+    if (model === this.#model && revision <= this.#revision) return;
     if (model !== this.#model) {
       await this.#refreshing;
       if (model !== this.#model) this.#clear(model);
@@ -220,13 +221,4 @@ export function unpackCodes(packed: Uint8Array): { dimensions: number; vectors: 
   for (let start = 2; dimensions > 0 && start + dimensions <= packed.length; start += dimensions)
     vectors.push(new Int8Array(packed.buffer, packed.byteOffset + start, dimensions));
   return { dimensions, vectors };
-}
-
-/** The newest revision in the database. */
-export async function latestRevision(database: Database): Promise<bigint> {
-  const row = await database.sql
-    .selectFrom("paper")
-    .select(({ fn }) => fn.max(sql<string>`revision`).as("revision"))
-    .executeTakeFirst();
-  return BigInt(row?.revision ?? 0);
 }

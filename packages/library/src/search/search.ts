@@ -88,9 +88,17 @@ export class Search {
       throw new InvalidSearchError(`The search is longer than ${LONGEST_QUERY} characters`);
     const limit = Math.min(100, Math.max(1, Math.trunc(request.limit ?? 10)));
     const cursor = request.after === undefined ? undefined : readCursor(request.after);
-    const model = await this.#refresh();
-    const key = rankingKey(request, cursor?.revision ?? this.#index.revision, model);
-    const ranking = this.#remembered.get(key) ?? (await this.#rank({ ...request, query }, model));
+    const question = { ...request, query };
+    const expected = this.#index.model;
+    const keyOf = (known: string | undefined) =>
+      rankingKey(question, cursor?.revision ?? this.#index.revision, known);
+    // The question is embedded while the index catches up, with the model of the search before.
+    const early = this.#remembered.has(keyOf(expected)) ? undefined : this.#embed(question, expected);
+    const [model, codes] = await Promise.all([this.#refresh(), early]);
+    const key = keyOf(model);
+    const ranking =
+      this.#remembered.get(key) ??
+      this.#rank(question, early && model === expected ? codes : await this.#embed(question, model));
     this.#remember(key, ranking);
     const start = cursor?.offset ?? 0;
     const page = ranking.ids.slice(start, start + limit);
@@ -132,18 +140,19 @@ export class Search {
   }
 
   async #refresh(): Promise<string | undefined> {
-    const model = await this.#embeddings.activeModel();
-    await this.#index.refresh(model);
+    const { model, revision } = await this.#embeddings.state();
+    await this.#index.refresh(model, revision);
     return model;
   }
 
-  async #rank(request: SearchRequest, model: string | undefined): Promise<Ranking> {
+  async #embed(request: SearchRequest, model: string | undefined): Promise<Int8Array | undefined> {
+    if (request.ranking === "text" || model === undefined) return undefined;
+    return this.#embeddings.embedQuestion(model, request.query);
+  }
+
+  /** Nothing waits in here, so the document numbers stay those of one state of the index. */
+  #rank(request: SearchRequest, codes: Int8Array | undefined): Ranking {
     const { ranking = "fused" } = request;
-    const codes =
-      ranking === "text" || model === undefined
-        ? undefined
-        : await this.#embeddings.embedQuestion(model, request.query);
-    // From here to the ids nothing waits, so the document numbers stay those of one state of the index.
     const { weighted, corrections } = this.#interpret(stemsOf(request.query), ranking === "fused");
     const text = ranking === "vectors" ? [] : this.#index.searchText(weighted, DEPTH, request);
     const vectors = codes ? this.#index.nearest(codes, DEPTH, request) : [];

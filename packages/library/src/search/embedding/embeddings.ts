@@ -50,6 +50,21 @@ export class Embeddings {
     return row?.value;
   }
 
+  /** The model that {@link activeModel} names and the newest revision of a paper, in one query. */
+  async state(): Promise<{ model: string | undefined; revision: bigint }> {
+    const { sql } = this.#database;
+    const state = await sql
+      .selectNoFrom([
+        sql.selectFrom("setting").select("value").where("key", "=", ACTIVE_MODEL).as("model"),
+        sql
+          .selectFrom("paper")
+          .select(({ fn }) => fn.max("revision").as("newest"))
+          .as("revision"),
+      ])
+      .executeTakeFirstOrThrow();
+    return { model: state.model ?? undefined, revision: BigInt(state.revision ?? 0) };
+  }
+
   /** The quantized vector of a question, or undefined when the active model cannot be loaded any more. */
   async embedQuestion(model: string, question: string): Promise<Int8Array | undefined> {
     try {

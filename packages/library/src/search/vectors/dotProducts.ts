@@ -1,8 +1,8 @@
 /** `dotProducts.wat`, assembled. The test assembles the source again and compares. */
 export const DOT_PRODUCTS_WASM =
-  "AGFzbQEAAAABCQFgBX9/f39/AAITAQdsaWJyYXJ5Bm1lbW9yeQIAAQMCAQAHDwELZG90UHJvZHVjdHMAAAqlAQGiAQICfwN7IAIgA0ECdGohBQJAA0AgAiAFTw0B/QwAAAAAAAAAAAAAAAAAAAAAIQlBACEGA0AgACAGav0ABAAhByABIAZq/QAEACEIIAkgByAI/ZwBIAcgCP2dAf2OAf1+/a4BIQkgBkEQaiEGIAYgBEkNAAsgAiAJ/RsAIAn9GwFqIAn9GwIgCf0bA2pqNgIAIAEgBGohASACQQRqIQIMAAsLCw==";
+  "AGFzbQEAAAABCQFgBX9/f39/AAITAQdsaWJyYXJ5Bm1lbW9yeQIAAQMCAQAHDwELZG90UHJvZHVjdHMAAArJAQHGAQIEfwJ7IAIgA0ECdGohBSABIQcCQANAIAIgBU8NAf0MAAAAAAAAAAAAAAAAAAAAACEJ/QwAAAAAAAAAAAAAAAAAAAAAIQogACEGIAcgBGohCANAIAkgBv0ABAAgB/0BAwD9ugH9rgEhCSAKIAb9AAQQIAf9AQMI/boB/a4BIQogBkEgaiEGIAdBEGohByAHIAhJDQALIAkgCv2uASEJIAIgCf0bACAJ/RsBaiAJ/RsCIAn9GwNqajYCACACQQRqIQIMAAsLCw==";
 
-/** Computes `count` inner products of the int8 vector at `query` with the ones stored from `vectors` on. */
+/** Computes `count` inner products of the int16 vector at `query` with the int8 vectors stored from `vectors` on. */
 export type DotProducts = (
   query: number,
   vectors: number,

@@ -7,7 +7,8 @@ const LANES = 16;
 const PAGE = 65_536;
 const BLOCK_ROWS = 4096;
 const QUERY_ADDRESS = 0;
-const PRODUCTS_ADDRESS = 8192;
+const LONGEST_VECTOR = 8192;
+const PRODUCTS_ADDRESS = 2 * LONGEST_VECTOR;
 const VECTORS_ADDRESS = PRODUCTS_ADDRESS + 4 * BLOCK_ROWS;
 
 /**
@@ -29,8 +30,7 @@ export class VectorIndex {
   constructor(dimensions: number) {
     this.dimensions = dimensions;
     this.#stride = LANES * Math.ceil(dimensions / LANES);
-    if (this.#stride > PRODUCTS_ADDRESS)
-      throw new RangeError(`vectors of ${dimensions} numbers are too long`);
+    if (this.#stride > LONGEST_VECTOR) throw new RangeError(`vectors of ${dimensions} numbers are too long`);
   }
 
   /** Number of vectors held. */
@@ -79,30 +79,34 @@ export class VectorIndex {
   nearest(codes: Int8Array, limit: number, accepts: (document: number) => boolean): Ranked[] {
     const length = codeLength(codes);
     if (length === 0) return [];
-    const query = new Int8Array(this.#memory.buffer, QUERY_ADDRESS, this.#stride);
+    const query = new Int16Array(this.#memory.buffer, QUERY_ADDRESS, this.#stride);
     query.fill(0);
     query.set(codes);
     const products = new Int32Array(this.#memory.buffer, PRODUCTS_ADDRESS, BLOCK_ROWS);
+    const documents = this.#documents;
+    const inverseLengths = this.#inverseLengths;
     const best = new TopK(limit);
-    const nearest = { document: -1, cosine: 0 };
+    // Of rows that can enter at all, which are few, the best of the document that is being read.
+    let candidate = -1;
+    let highest = 0;
     const offer = () => {
-      if (nearest.document < 0 || nearest.cosine <= best.threshold) return;
-      if (accepts(nearest.document)) best.offer(nearest.document, nearest.cosine);
+      if (candidate >= 0 && accepts(candidate)) best.offer(candidate, highest);
     };
     for (let start = 0; start < this.#rows; start += BLOCK_ROWS) {
       const count = Math.min(BLOCK_ROWS, this.#rows - start);
       const block = VECTORS_ADDRESS + start * this.#stride;
       this.#dotProducts(QUERY_ADDRESS, block, PRODUCTS_ADDRESS, count, this.#stride);
       for (let index = 0; index < count; index++) {
-        const cosine = (products[index]! * this.#inverseLengths[start + index]!) / length;
-        const document = this.#documents[start + index]!;
-        if (document === nearest.document) {
-          nearest.cosine = Math.max(nearest.cosine, cosine);
+        const cosine = (products[index]! * inverseLengths[start + index]!) / length;
+        if (cosine <= best.threshold) continue;
+        const document = documents[start + index]!;
+        if (document === candidate) {
+          highest = Math.max(highest, cosine);
           continue;
         }
         offer();
-        nearest.document = document;
-        nearest.cosine = cosine;
+        candidate = document;
+        highest = cosine;
       }
     }
     offer();
