@@ -54,9 +54,11 @@ describe("comparison claims", () => {
     expect(result.reason).toMatch(/3 seeds cannot reach p ≤ 0.05 \(smallest possible 0.125\)/);
   });
 
-  test("a win smaller than the margin is only partly, and a margin below zero allows a small loss", () => {
+  test("a win smaller than the margin is none, and a margin below zero allows a small loss", () => {
     const slightly = { ours: base.map((value, i) => value - 0.1 - 0.001 * i), base };
-    expect(judge({ ...lower, margin: 0.5 }, slightly).verdict).toBe("partly");
+    const result = judge({ ...lower, margin: 0.5 }, slightly);
+    expect(result.verdict).toBe("not reproduced");
+    expect(result.reason).toBe("in the claimed direction, but not by the margin 0.5");
     const worse = { ours: base.map((value, i) => value + 0.1 + 0.001 * i), base };
     expect(judge({ ...lower, margin: -0.5 }, worse).verdict).toBe("reproduced");
     expect(judge(lower, worse).verdict).toBe("not reproduced");

@@ -129,10 +129,9 @@ function compare(claim: ComparisonClaim<string, string>, { seeds, metrics }: Evi
         : `not significant, p = ${short(pValue)}`;
     return { ...base, verdict: "partly", reason: `in the claimed direction, but ${why}` };
   }
-  if (effect > 0) {
-    return { ...base, verdict: "partly", reason: `in the claimed direction, but not by ${target}` };
-  }
-  return { ...base, verdict: "not reproduced", reason: "no difference in the claimed direction" };
+  const reason =
+    effect > 0 ? `in the claimed direction, but not by ${target}` : "no difference in the claimed direction";
+  return { ...base, verdict: "not reproduced", reason };
 }
 
 function scale(claim: ScalingClaim<string, string>, { seeds, metrics }: Evidence): Outcome {
