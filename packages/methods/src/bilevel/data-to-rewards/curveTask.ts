@@ -23,7 +23,7 @@ import {
   trainPolicies,
 } from "./method.ts";
 
-export const RATES = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
+const RATES = [3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1];
 
 const curveModel = mlp({ sizes: [1, 64, 64, 2], activation: "tanh" });
 
@@ -37,9 +37,16 @@ const curvePolicy = ({ network, free }: CurveParams, x: Tensor) =>
 
 const CURVE_NOISE = [0.09, 0.072, 0.18] as const;
 
-/** `y = (sin 2x, cos x)` and correlated noise, the learning rate by a fifth of 500 points held out. */
-export async function regress(arm: Arm, seed: number, steps: number): Promise<number> {
-  if (arm === "implicit" || arm === "smoothing") return 0;
+/**
+ * `y = (sin 2x, cos x)` and correlated noise: negative log-likelihood of new points, and the learning rate that was chosen by a
+ * fifth of 500 points held out.
+ */
+export async function regress(
+  arm: Arm,
+  seed: number,
+  steps: number,
+): Promise<{ readonly loss: number; readonly rate: number }> {
+  if (arm === "implicit" || arm === "smoothing") return { loss: 0, rate: 0 };
   const sample = (count: number, name: string): PolicyData => {
     const stream = randomStream(seed, `${name} inputs`);
     const x = Float64Array.from({ length: count }, () => 6 * stream.uniform() - 3);
@@ -67,17 +74,21 @@ export async function regress(arm: Arm, seed: number, steps: number): Promise<nu
       await vmap((p: CurveParams) => neg(meanOf(curvePolicy(p, of.x).logProb(of.y))))(stack).data(),
       Number,
     );
-  const chosen = async (stack: CurveParams): Promise<CurveParams> => {
+  const chosen = async (stack: CurveParams) => {
     const losses = (await lossOn(validation)(stack)).map((loss) =>
       Number.isFinite(loss) ? loss : Number.POSITIVE_INFINITY,
     );
-    return treeMap((t) => slice(t, losses.indexOf(Math.min(...losses))), stack);
+    const at = losses.indexOf(Math.min(...losses));
+    return { params: treeMap((t) => slice(t, at), stack), rate: RATES[at]! };
   };
-  let best = arm === "likelihood" || arm === "heuristic" ? await chosen(await likelihood()) : init;
+  let best =
+    arm === "likelihood" || arm === "heuristic"
+      ? await chosen(await likelihood())
+      : { params: init, rate: 0 };
   if (arm !== "likelihood") {
     let u: Matrix;
     if (arm === "heuristic") {
-      const gap = sub(train.y, curveModel.apply(best.network, train.x));
+      const gap = sub(train.y, curveModel.apply(best.params.network, train.x));
       u = optimalGaussianReward(residualCovariance(Float64Array.from(await gap.data(), Number), 2), LAMBDA);
     } else {
       const [a, b, c] = CURVE_NOISE;
@@ -90,5 +101,6 @@ export async function regress(arm: Arm, seed: number, steps: number): Promise<nu
       }),
     );
   }
-  return (await lossOn(test)(treeMap((t) => reshape(t, [1, ...t.shape]), best)))[0]!;
+  const [loss] = await lossOn(test)(treeMap((t) => reshape(t, [1, ...t.shape]), best.params));
+  return { loss: loss!, rate: best.rate };
 }

@@ -73,7 +73,15 @@ export async function fitGaussian(
     outerSteps,
   }: { readonly points: number; readonly steps: number; readonly outerSteps: number },
 ) {
-  const nothing = { loss: 0, covarianceError: 0, trace: 0, covariance: [], rewardError: 0, rewardErrors: [] };
+  const nothing = {
+    loss: 0,
+    covarianceError: 0,
+    trace: 0,
+    covariance: [],
+    rewardError: 0,
+    rewardErrors: [],
+    sampleRewardError: 0,
+  };
   if (arm === "smoothing") return nothing;
   const [train, held] = [
     correlated(points, SIGMA, seed, "training"),
@@ -84,7 +92,6 @@ export async function fitGaussian(
     train.map((value, at) => value - centers[at % 2]!),
     2,
   );
-  const best = optimalGaussianReward(data, LAMBDA);
   let [center, covariance] = [Float64Array.from(centers), data];
   let us: readonly Matrix[] = [];
   if (arm !== "likelihood") {
@@ -118,10 +125,12 @@ export async function fitGaussian(
     const factor = factorOf(params.free);
     covariance = matrix(2, 2, Float64Array.from(await matmul(factor, transpose(factor)).data(), Number));
   }
-  const errors = us.map(
-    ({ values }) => norm(values.map((value, at) => value - best.values[at]!)) / norm(best.values),
-  );
   const truth = [SIGMA[0], SIGMA[1], SIGMA[1], SIGMA[2]];
+  const errorsFrom = (of: Matrix): number[] => {
+    const best = optimalGaussianReward(of, LAMBDA).values;
+    return us.map(({ values }) => norm(values.map((value, at) => value - best[at]!)) / norm(best));
+  };
+  const errors = errorsFrom(matrix(2, 2, truth));
   return {
     loss: gaussianLoss(held, center, covariance),
     covarianceError: norm(covariance.values.map((value, at) => value - truth[at]!)) / norm(truth),
@@ -129,6 +138,7 @@ export async function fitGaussian(
     covariance: [...covariance.values],
     rewardError: errors.at(-1) ?? 0,
     rewardErrors: errors,
+    sampleRewardError: errorsFrom(data).at(-1) ?? 0,
   };
 }
 

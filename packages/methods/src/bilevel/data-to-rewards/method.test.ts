@@ -18,6 +18,8 @@ import {
 import { choleskyFactor, logDeterminant, matrix, maxAbs, multiply } from "@prior-art/toolkit/linalg";
 import { randomStream } from "@prior-art/toolkit/stats";
 import { describe, expect, test } from "vitest";
+import { regress } from "./curveTask.ts";
+import { fitGaussian } from "./gaussianTask.ts";
 import {
   bilevelReward,
   categoricalPolicy,
@@ -30,6 +32,7 @@ import {
   residualCovariance,
   trainPolicies,
 } from "./method.ts";
+import { classify, RATES } from "./noisyLabels.ts";
 
 const stream = randomStream(5, "tests");
 const doubles = (values: readonly number[], ...shape: number[]): Tensor =>
@@ -372,5 +375,35 @@ describe("the bilevel problem", () => {
         loss: () => sum(options.data.y),
       }),
     ).rejects.toThrow("steps");
+  });
+});
+
+describe("the experiment", () => {
+  const seed = 1_000_000;
+
+  test("the heuristic's U is that of the sample's covariance, and off the true one by the sample's error", async () => {
+    const { rewardError, sampleRewardError } = await fitGaussian("heuristic", seed, {
+      points: 1000,
+      steps: 400,
+      outerSteps: 1,
+    });
+    expect(sampleRewardError).toBeLessThan(1e-3);
+    expect(rewardError).toBeGreaterThan(5e-3);
+    expect(rewardError).toBeLessThan(0.15);
+  });
+
+  test("learning rates of classifiers trained by likelihood on wrong labels lie inside their grid", async () => {
+    const { accuracies, rates } = await classify("likelihood", seed, 800);
+    expect(Math.min(...rates)).toBeGreaterThan(RATES[0]!);
+    expect(Math.max(...rates)).toBeLessThan(RATES.at(-1)!);
+    expect(new Set(rates).size).toBeGreaterThan(1);
+    expect(Math.min(...accuracies)).toBeGreaterThan(0.8);
+  });
+
+  test("the regression is tested at the learning rate that validation chose", async () => {
+    const { loss, rate } = await regress("likelihood", seed, 400);
+    expect(rate).toBeGreaterThan(3e-4);
+    expect(rate).toBeLessThan(0.1);
+    expect(loss).toBeLessThan(1);
   });
 });

@@ -12,7 +12,6 @@ import {
 } from "@prior-art/toolkit/data";
 import { type Matrix, matrix } from "@prior-art/toolkit/linalg";
 import { accuracy, crossEntropy, type MlpParams, mlp } from "@prior-art/toolkit/nn";
-import { RATES } from "./curveTask.ts";
 import type { Arm } from "./gaussianTask.ts";
 import {
   categoricalPolicy,
@@ -29,10 +28,19 @@ const SETS: readonly (readonly [load: () => Promise<ClassificationDataset>, trai
   [breastCancer, 350],
 ];
 
-/** Accuracies on three data sets; a fifth of the training and validation labels is wrong. */
-export async function classify(arm: Arm, seed: number, steps: number): Promise<number[]> {
-  if (arm === "isotropic" || arm === "optimal" || arm === "implicit") return [];
-  const found: number[] = [];
+export const RATES = [3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1];
+
+/**
+ * Accuracies on three data sets, a fifth of whose training and validation labels is wrong, and the learning rate that was chosen
+ * on each by its validation accuracy (the smallest of a tie).
+ */
+export async function classify(
+  arm: Arm,
+  seed: number,
+  steps: number,
+): Promise<{ readonly accuracies: readonly number[]; readonly rates: readonly number[] }> {
+  const [accuracies, rates]: [number[], number[]] = [[], []];
+  if (arm === "isotropic" || arm === "optimal" || arm === "implicit") return { accuracies, rates };
   for (const [load, size] of SETS) {
     const { features, shape, labels, classNames } = await load();
     const classes = classNames.length;
@@ -65,12 +73,13 @@ export async function classify(arm: Arm, seed: number, steps: number): Promise<n
       batchSize: 100,
       key: random.key(seed + 1),
     };
-    const choose = async (stack: MlpParams): Promise<MlpParams> => {
+    const choose = async (stack: MlpParams) => {
       const right = Array.from(
         await vmap((p: MlpParams) => accuracy(model.apply(p, validation.x), validation.labels))(stack).data(),
         Number,
       );
-      return treeMap((t) => slice(t, right.indexOf(Math.max(...right))), stack);
+      const at = right.indexOf(Math.max(...right));
+      return { params: treeMap((t) => slice(t, at), stack), rate: RATES[at]! };
     };
     const supervised = async (smoothing: number) =>
       choose(
@@ -82,10 +91,11 @@ export async function classify(arm: Arm, seed: number, steps: number): Promise<n
           },
         }),
       );
-    let best: MlpParams;
+    let best: Awaited<ReturnType<typeof choose>>;
     if (arm === "likelihood" || arm === "smoothing") best = await supervised(arm === "smoothing" ? 0.1 : 0);
     else {
-      const u = arm === "identity" ? identityHalf(classes) : await learnedDiagonal(await supervised(0));
+      const u =
+        arm === "identity" ? identityHalf(classes) : await learnedDiagonal((await supervised(0)).params);
       const reward = mahalanobisReward(tensor(Float32Array.from(u.values), { shape: [classes, classes] }));
       best = await choose(
         await trainPolicies({
@@ -107,9 +117,10 @@ export async function classify(arm: Arm, seed: number, steps: number): Promise<n
       const residuals = Float64Array.from(await gap.data(), Number);
       return optimalGaussianReward(residualCovariance(residuals, classes), 0.01, "diag");
     }
-    found.push(await item(accuracy(model.apply(best, test.x), test.labels)));
+    accuracies.push(await item(accuracy(model.apply(best.params, test.x), test.labels)));
+    rates.push(best.rate);
   }
-  return found;
+  return { accuracies, rates };
 }
 
 function identityHalf(size: number): Matrix {
