@@ -1,6 +1,6 @@
 import { addScaled, conjugateGradient, norm } from "@prior-art/toolkit/linalg";
 import type { HyperparameterSolver, Step } from "./family.ts";
-import { countWork, gradientScale, solveInner } from "./innerSolver.ts";
+import { countWork, gradientScale, type InnerSolution, trainInner } from "./innerSolver.ts";
 
 /**
  * Projected gradient descent on hyperparameters with implicit gradients that are exact to 1e-8 at every step, halving a step that
@@ -13,10 +13,12 @@ export function exactGradientDescent(firstStep = 1): HyperparameterSolver {
     const { problem, work } = countWork(uncounted);
     const { inner, outer, lower, upper } = problem;
     const scale = gradientScale(uncounted, start);
-    const train = (from: Float64Array, lambda: Float64Array): Float64Array =>
-      solveInner(problem, from, lambda, 1e-8 * scale, Math.max(1, maxWork - work()));
+    const train = (from: Float64Array, lambda: Float64Array): InnerSolution =>
+      trainInner(problem, from, lambda, 1e-8 * scale, Math.max(1, maxWork - work()));
     let lambda: Float64Array = start.slice();
-    let x = train(new Float64Array(problem.parameters), lambda);
+    const first = train(new Float64Array(problem.parameters), lambda);
+    if (!first.finished) return { lambda, history: [] };
+    let { x } = first;
     let value = outer.value(x, lambda);
     const history: Step[] = [{ lambda, work: work(), outer: value }];
     let size: number | undefined;
@@ -33,10 +35,11 @@ export function exactGradientDescent(firstStep = 1): HyperparameterSolver {
       size ??= (firstStep * Math.sqrt(lambda.length)) / Math.max(norm(gradient), Number.MIN_VALUE);
       for (let improved = false; !improved && work() < maxWork; ) {
         const next = lambda.map((v, j) => Math.min(upper[j]!, Math.max(lower[j]!, v - size! * gradient[j]!)));
-        const nextX = train(x, next);
+        const { x: nextX, finished } = train(x, next);
+        if (!finished) break;
         const nextValue = outer.value(nextX, next);
-        history.push({ lambda: next, work: work(), outer: nextValue });
         improved = nextValue < value;
+        history.push({ lambda: next, work: work(), outer: nextValue, rejected: !improved });
         size *= improved ? 1.5 : 0.5;
         if (improved) [lambda, x, value] = [next, nextX, nextValue];
         else if (size * norm(gradient) < 1e-8) return { lambda, history };

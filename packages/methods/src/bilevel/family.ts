@@ -34,13 +34,15 @@ export interface BilevelProblem {
   };
 }
 
-/** The hyperparameters in force after some work. */
+/** Hyperparameters whose inner problem a solver has solved to its liking, and the work until then. */
 export interface Step {
   readonly lambda: Float64Array;
   /** Inner gradients and Hessian-vector products so far. */
   readonly work: number;
   /** The outer objective as the solver knows it, at an inner solution that may be rough. */
   readonly outer: number;
+  /** The solver kept the answer that it had: a candidate worse than the best, a step taken back. */
+  readonly rejected?: boolean;
 }
 
 export interface SearchOptions {
@@ -53,10 +55,18 @@ export interface SearchOptions {
 }
 
 export interface SearchResult {
-  /** The best hyperparameters by the solver's own account. */
+  /**
+   * The last λ that the solver did not reject: the best by its own account for a search, where the descent has come to for a
+   * gradient method. The start when the work did not suffice for any.
+   */
   readonly lambda: Float64Array;
-  /** Every λ that was tried, in order. */
+  /** Every λ that was tried, in order, but not one whose training the end of the work cut short. */
   readonly history: readonly Step[];
+}
+
+/** What a solver would have answered after some work; `undefined` before it has anything. */
+export function answerAfter(history: readonly Step[], work: number): Float64Array | undefined {
+  return history.filter((step) => step.work <= work && !step.rejected).at(-1)?.lambda;
 }
 
 /** The family's interface. */

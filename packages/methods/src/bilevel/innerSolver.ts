@@ -39,19 +39,60 @@ export function countWork(problem: BilevelProblem): WorkCount {
   };
 }
 
+export interface InnerSolution {
+  readonly x: Float64Array;
+  /** False when the limit ended the training; true also where rounding forbids the tolerance. */
+  readonly finished: boolean;
+}
+
+/** Steps of L-BFGS without a smaller value or a smaller gradient after which rounding is all that is left. */
+const PATIENCE = 100;
+
 /**
- * x with `‖∇_x h(x, λ)‖ ≤ tolerance`, by L-BFGS from `start`.
+ * x with `‖∇_x h(x, λ)‖ ≤ tolerance`, or as close as rounding lets it come, by L-BFGS from `start`.
  *
- * @param limit Most inner gradients to spend. Default 2,000.
+ * @param limit Inner gradients after which no further step is begun. Default 2,000.
  */
-export function solveInner(
+export function trainInner(
   { inner }: BilevelProblem,
   start: Float64Array,
   lambda: Float64Array,
   tolerance: number,
   limit = 2000,
-): Float64Array {
-  return lbfgs((x) => inner.evaluate(x, lambda), { start, tolerance, maxIterations: limit }).x;
+): InnerSolution {
+  let leastValue = Number.POSITIVE_INFINITY;
+  let leastGradient = Number.POSITIVE_INFINITY;
+  let isBetter = false;
+  let idle = 0;
+  let spent = 0;
+  const { x, converged } = lbfgs(
+    (at) => {
+      const found = inner.evaluate(at, lambda);
+      const size = norm(found.gradient);
+      if (size < 0.99 * leastGradient || found.value < leastValue - 1e-14 * Math.abs(leastValue))
+        isBetter = true;
+      leastGradient = Math.min(leastGradient, size);
+      leastValue = Math.min(leastValue, found.value);
+      return found;
+    },
+    {
+      start,
+      tolerance,
+      maxIterations: limit,
+      onIteration: ({ evaluations }) => {
+        spent = evaluations;
+        idle = isBetter ? 0 : idle + 1;
+        isBetter = false;
+        return spent >= limit || idle >= PATIENCE;
+      },
+    },
+  );
+  return { x, finished: converged || spent < limit };
+}
+
+/** The point of {@link trainInner} alone. */
+export function solveInner(...training: Parameters<typeof trainInner>): Float64Array {
+  return trainInner(...training).x;
 }
 
 /** ‖∇_x h(0, λ)‖: what inner tolerances are relative to. */

@@ -1,7 +1,7 @@
 import { type RandomStream, randomStream } from "@prior-art/toolkit/stats";
 import { checkedProblem } from "./checkedProblem.ts";
 import type { HyperparameterSolver, Step } from "./family.ts";
-import { countWork, gradientScale, solveInner } from "./innerSolver.ts";
+import { tryAll } from "./search.ts";
 
 export interface ParzenOptions {
   /** Gradient norm of the inner problem, relative to that at zero, at which a candidate counts as trained. Default 1e-4. */
@@ -122,28 +122,24 @@ export function parzenSearch({
   for (const [name, value] of Object.entries({ randomPoints, candidates }))
     if (!(Number.isInteger(value) && value >= 1))
       throw new RangeError(`parzenSearch: ${name} must be a whole number from 1, got ${value}`);
-  return (uncounted, { maxWork, seed }) => {
-    if (!(maxWork >= 1)) throw new RangeError(`parzenSearch: maxWork must be at least 1, got ${maxWork}`);
-    const { problem, work } = countWork(checkedProblem("parzenSearch", uncounted));
+  return (unchecked, options) => {
+    if (!(options.maxWork >= 1))
+      throw new RangeError(`parzenSearch: maxWork must be at least 1, got ${options.maxWork}`);
+    const problem = checkedProblem("parzenSearch", unchecked);
     const { lower, upper } = problem;
     lower.forEach((low, j) => {
       if (!Number.isFinite(upper[j]! - low))
         throw new RangeError(`parzenSearch: hyperparameter ${j} needs finite bounds`);
     });
-    const stream = randomStream(seed, "Parzen search");
-    const history: Step[] = [];
-    let x = new Float64Array(problem.parameters) as Float64Array;
-    while (work() < maxWork) {
-      const lambda =
+    const stream = randomStream(options.seed, "Parzen search");
+    return tryAll(
+      problem,
+      (history) =>
         history.length < randomPoints
           ? lower.map((low, j) => low + (upper[j]! - low) * stream.uniform())
-          : proposePoint(history, lower, upper, stream, { quantile, candidates });
-      // The scale of the gradient is not charged for, as in the other searches.
-      const stop = tolerance * gradientScale(uncounted, lambda);
-      x = solveInner(problem, x, lambda, stop, Math.max(1, maxWork - work()));
-      history.push({ lambda, work: work(), outer: problem.outer.value(x, lambda) });
-    }
-    const best = history.reduce((least, step) => (step.outer < least.outer ? step : least));
-    return { lambda: best.lambda, history };
+          : proposePoint(history, lower, upper, stream, { quantile, candidates }),
+      options,
+      tolerance,
+    );
   };
 }

@@ -1,17 +1,20 @@
 import { randomStream } from "@prior-art/toolkit/stats";
-import type { BilevelProblem, HyperparameterSolver, SearchResult, Step } from "./family.ts";
-import { countWork, gradientScale, solveInner } from "./innerSolver.ts";
+import type { BilevelProblem, HyperparameterSolver, SearchOptions, SearchResult, Step } from "./family.ts";
+import { countWork, gradientScale, trainInner } from "./innerSolver.ts";
 
 export interface SearchSettings {
   /** Gradient norm of the inner problem, relative to that at zero, at which a candidate counts as trained. Default 1e-4. */
   readonly tolerance?: number;
 }
 
-/** Tries candidates in order, each trained from the solution of the one before, while the work lasts. */
-function tryAll(
+/**
+ * Tries candidates in order, each trained from the solution of the one before, while the work lasts; one whose training the end
+ * of the work cuts short does not count.
+ */
+export function tryAll(
   problem: BilevelProblem,
-  candidates: (best: Step | undefined, history: readonly Step[]) => Float64Array | undefined,
-  maxWork: number,
+  candidates: (history: readonly Step[]) => Float64Array | undefined,
+  { start, maxWork }: Pick<SearchOptions, "start" | "maxWork">,
   tolerance: number,
 ): SearchResult {
   const counted = countWork(problem);
@@ -19,21 +22,24 @@ function tryAll(
   let x = new Float64Array(problem.parameters) as Float64Array;
   let best: Step | undefined;
   while (counted.work() < maxWork) {
-    const lambda = candidates(best, history);
+    const lambda = candidates(history);
     if (!lambda) break;
+    // The scale of the gradient is not charged for.
     const stop = tolerance * gradientScale(problem, lambda);
-    x = solveInner(counted.problem, x, lambda, stop, maxWork - counted.work());
-    const step = { lambda, work: counted.work(), outer: problem.outer.value(x, lambda) };
-    history.push(step);
-    if (!best || step.outer < best.outer) best = step;
+    const trained = trainInner(counted.problem, x, lambda, stop, maxWork - counted.work());
+    if (!trained.finished) break;
+    x = trained.x;
+    const outer = problem.outer.value(x, lambda);
+    const rejected = best !== undefined && !(outer < best.outer);
+    history.push({ lambda, work: counted.work(), outer, rejected });
+    if (!rejected) best = history.at(-1);
   }
-  if (!best) throw new RangeError("search: no work to spend");
-  return { lambda: best.lambda, history };
+  return { lambda: best?.lambda ?? start, history };
 }
 
 /** A regular grid over the box (one value for all hyperparameters beyond three), along which solutions are warm-started. */
 export function gridSearch(count: number, { tolerance = 1e-4 }: SearchSettings = {}): HyperparameterSolver {
-  return (problem, { maxWork }) => {
+  return (problem, options) => {
     const { lower, upper } = problem;
     const size = lower.length;
     const axes = size > 3 ? 1 : size;
@@ -54,7 +60,7 @@ export function gridSearch(count: number, { tolerance = 1e-4 }: SearchSettings =
         k++;
         return lower.map((low, j) => low + ((upper[j]! - low) * places[size > 3 ? 0 : j]!) / (perAxis - 1));
       },
-      maxWork,
+      options,
       tolerance,
     );
   };
@@ -62,12 +68,12 @@ export function gridSearch(count: number, { tolerance = 1e-4 }: SearchSettings =
 
 /** Independent uniform draws from the box. */
 export function randomSearch({ tolerance = 1e-4 }: SearchSettings = {}): HyperparameterSolver {
-  return (problem, { maxWork, seed }) => {
-    const stream = randomStream(seed, "random search");
+  return (problem, options) => {
+    const stream = randomStream(options.seed, "random search");
     return tryAll(
       problem,
       () => problem.lower.map((low, j) => low + (problem.upper[j]! - low) * stream.uniform()),
-      maxWork,
+      options,
       tolerance,
     );
   };
@@ -78,7 +84,7 @@ export function randomSearch({ tolerance = 1e-4 }: SearchSettings = {}): Hyperpa
  * hyperparameters (they share a value), else along one after the other.
  */
 export function goldenSearch({ tolerance = 1e-4 }: SearchSettings = {}): HyperparameterSolver {
-  return (problem, { maxWork }) => {
+  return (problem, options) => {
     const { lower, upper } = problem;
     const shared = lower.length > 3;
     const axes = shared ? 1 : lower.length;
@@ -94,7 +100,7 @@ export function goldenSearch({ tolerance = 1e-4 }: SearchSettings = {}): Hyperpa
       current.map((value, j) => (shared || j === axis ? lower[j]! + t * (upper[j]! - lower[j]!) : value));
     return tryAll(
       problem,
-      (_, history) => {
+      (history) => {
         if (waiting === "left") left = history.at(-1)!.outer;
         if (waiting === "right") right = history.at(-1)!.outer;
         if (left !== undefined && right !== undefined) {
@@ -117,7 +123,7 @@ export function goldenSearch({ tolerance = 1e-4 }: SearchSettings = {}): Hyperpa
         waiting = left === undefined ? "left" : "right";
         return place(waiting === "left" ? high - ratio * (high - low) : low + ratio * (high - low));
       },
-      maxWork,
+      options,
       tolerance,
     );
   };

@@ -1,7 +1,7 @@
 import { defineExperiment, type Progress, type RunContext } from "@prior-art/toolkit/experiment";
 import { contenders } from "./contenders.generated.ts";
 import { exactGradientDescent } from "./exactGradient.ts";
-import type { BilevelProblem, Contender, Hyperparameters, Step } from "./family.ts";
+import { answerAfter, type BilevelProblem, type Contender, type Hyperparameters } from "./family.ts";
 import { exactOuter } from "./innerSolver.ts";
 import { parzenSearch } from "./parzenSearch.ts";
 import {
@@ -35,15 +35,6 @@ type Metrics = {
 
 /** Shares of the work at which the exact outer objective is looked at. */
 const LOOKS = [1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 5 / 6];
-
-/** The best λ by the solver's own account of those it had tried by then; the start before there is one. */
-function lambdaAfter(history: readonly Step[], work: number, start: Float64Array): Float64Array {
-  const sofar = history.filter((step) => step.work <= work);
-  return sofar.reduce((best, step) => (step.outer < best.outer ? step : best), {
-    lambda: start,
-    outer: Number.POSITIVE_INFINITY,
-  }).lambda;
-}
 
 const TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
 
@@ -97,7 +88,7 @@ async function* run({
       known.set(at.join(), value);
       return value / atStart;
     };
-    return [...looks.map((share) => exact(lambdaAfter(history, share * maxWork, start))), exact(lambda)];
+    return [...looks.map((share) => exact(answerAfter(history, share * maxWork) ?? start)), exact(lambda)];
   };
   const logistic = ratios(logisticProblem(await digitSplit(seed, 200)));
   yield { step: 1, of: 3 };

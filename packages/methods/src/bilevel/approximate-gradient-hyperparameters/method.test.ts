@@ -11,15 +11,20 @@ import {
 } from "@prior-art/toolkit/linalg";
 import { logLogSlope, randomStream } from "@prior-art/toolkit/stats";
 import { describe, expect, test } from "vitest";
-import type { BilevelProblem } from "../family.ts";
+import { exactGradientDescent } from "../exactGradient.ts";
+import { answerAfter, type BilevelProblem } from "../family.ts";
+import { maid } from "../inexact-bilevel/method.ts";
 import {
   countWork,
   exactOuter,
+  exactSolution,
   exactValueAndGradient,
   gradientScale,
   leastOuter,
   solveInner,
+  trainInner,
 } from "../innerSolver.ts";
+import { parzenSearch } from "../parzenSearch.ts";
 import {
   diabetesSplit,
   kernelRidgeProblem,
@@ -200,7 +205,68 @@ describe("HOAG", () => {
     const rough = hoag()(problem, options);
     const exact = hoag({ schedule: "exact" })(problem, options);
     expect(Math.abs(rough.lambda[0]! - exact.lambda[0]!)).toBeLessThan(0.05);
-    expect(rough.history[3]!.work).toBeLessThan(exact.history[3]!.work / 3);
+    expect(rough.history[3]!.work).toBeLessThan(exact.history[3]!.work / 2);
+  });
+
+  test("every inner gradient is at most ε_k μ, so that every x is within ε_k of the solution", async () => {
+    const problem = logisticProblem(await tumourSplit(1_000_000));
+    const trained: { x: Float64Array; lambda: Float64Array }[] = [];
+    const watched: BilevelProblem = {
+      ...problem,
+      outer: {
+        ...problem.outer,
+        value: (x, lambda) => {
+          trained.push({ x, lambda });
+          return problem.outer.value(x, lambda);
+        },
+      },
+    };
+    hoag()(watched, { start: Float64Array.of(-4), maxWork: 1500, seed: 0 });
+    expect(trained.length).toBeGreaterThan(4);
+    trained.forEach(({ x, lambda }, i) => {
+      const epsilon = toleranceAt(i + 1);
+      const size = norm(problem.inner.evaluate(x, lambda).gradient);
+      expect(size).toBeLessThanOrEqual(epsilon * problem.inner.strongConvexity(lambda));
+      const gap = exactSolution(problem, lambda).map((value, j) => value - x[j]!);
+      expect(norm(gap)).toBeLessThanOrEqual(epsilon);
+    });
+  });
+
+  test("exact gradients stop where rounding is close instead of spending the work on it", async () => {
+    const problem = ridgeProblem(await tumourSplit(1_000_000, { noiseFeatures: 30 }));
+    const start = new Float64Array(problem.lower.length);
+    const { history } = hoag({ schedule: "exact" })(problem, { start, maxWork: 4000, seed: 0 });
+    expect(history.length).toBeGreaterThan(4);
+  });
+
+  test("the linear solver starts from the last q", async () => {
+    const problem = ridgeProblem(await tumourSplit(1_000_000));
+    let products = 0;
+    const afterEach: number[] = [];
+    const watched: BilevelProblem = {
+      ...problem,
+      inner: {
+        ...problem.inner,
+        hessianProduct: (x, lambda, v) => {
+          products++;
+          return problem.inner.hessianProduct(x, lambda, v);
+        },
+        crossProduct: (x, lambda, q) => {
+          afterEach.push(products);
+          return problem.inner.crossProduct(x, lambda, q);
+        },
+      },
+    };
+    // λ hardly moves, so that the last q solves the next system too.
+    const start = new Float64Array(problem.lower.length);
+    hoag({ schedule: "exact", stepSize: 1e-12, maxIterations: 2 })(watched, {
+      start,
+      maxWork: 5000,
+      seed: 0,
+    });
+    expect(afterEach).toHaveLength(2);
+    expect(afterEach[0]).toBeGreaterThan(10);
+    expect(afterEach[1]! - afterEach[0]!).toBeLessThan(afterEach[0]! / 4);
   });
 
   test("a fixed step must be positive", () => {
@@ -219,6 +285,60 @@ describe("searches", () => {
       expect(new Set(history.map((step) => step.lambda.join())).size).toBe(history.length);
       expect(Math.min(...history.map((step) => step.outer))).toBe(problemValue(history, lambda));
     }
+  });
+
+  test("an answer is the last λ that was not rejected, and training that the work cuts short counts for none", async () => {
+    const problem = logisticProblem(await tumourSplit(1_000_000));
+    const solvers = [
+      gridSearch(20),
+      randomSearch(),
+      goldenSearch(),
+      parzenSearch(),
+      exactGradientDescent(),
+      hoag(),
+      maid(),
+    ];
+    for (const solver of solvers)
+      for (const maxWork of [1, 30, 150]) {
+        const start = Float64Array.of(-1);
+        const { lambda, history } = solver(problem, { start, maxWork, seed: 3 });
+        expect(lambda).toEqual(answerAfter(history, Number.POSITIVE_INFINITY) ?? start);
+        expect(answerAfter(history, 0)).toBeUndefined();
+      }
+    for (const search of [gridSearch(20), randomSearch(), goldenSearch(), parzenSearch()]) {
+      const tried: { x: Float64Array; lambda: Float64Array }[] = [];
+      const watched: BilevelProblem = {
+        ...problem,
+        outer: {
+          ...problem.outer,
+          value: (x, lambda) => {
+            tried.push({ x, lambda });
+            return problem.outer.value(x, lambda);
+          },
+        },
+      };
+      for (const maxWork of [25, 35, 45, 55])
+        search(watched, { start: Float64Array.of(0), maxWork, seed: 3 });
+      for (const { x, lambda } of tried) {
+        const size = norm(problem.inner.evaluate(x, lambda).gradient);
+        expect(size).toBeLessThanOrEqual(1e-4 * gradientScale(problem, lambda));
+      }
+    }
+  });
+
+  test("training ends at its limit or where rounding forbids the tolerance", async () => {
+    const problem = ridgeProblem(await tumourSplit(1_000_000));
+    const lambda = new Float64Array(problem.lower.length).fill(-6);
+    const zero = new Float64Array(problem.parameters);
+    const cut = countWork(problem);
+    expect(trainInner(cut.problem, zero, lambda, 1e-8, 20).finished).toBe(false);
+    expect(cut.work()).toBeLessThan(30);
+    const { problem: counted, work } = countWork(problem);
+    const { x, finished } = trainInner(counted, zero, lambda, 1e-300, 100_000);
+    expect(finished).toBe(true);
+    expect(work()).toBeLessThan(3000);
+    const scale = gradientScale(problem, lambda);
+    expect(norm(problem.inner.evaluate(x, lambda).gradient)).toBeLessThan(1e-9 * scale);
   });
 
   test("work counts inner gradients and Hessian products alone", () => {

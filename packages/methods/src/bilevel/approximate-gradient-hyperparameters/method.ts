@@ -1,6 +1,6 @@
 import { addScaled, conjugateGradient, norm } from "@prior-art/toolkit/linalg";
 import type { BilevelProblem, HyperparameterSolver, SearchResult, Step } from "../family.ts";
-import { countWork, solveInner } from "../innerSolver.ts";
+import { countWork, gradientScale, type InnerSolution, trainInner } from "../innerSolver.ts";
 
 /** How the tolerance ε_k falls: `0.1/k²`, `0.1/k³`, `0.1 · 0.9^k` for ε_0 = 0.1 and a factor of 0.9, or always 1e-12. */
 export type Schedule = "quadratic" | "cubic" | "exponential" | "exact";
@@ -75,9 +75,16 @@ const C = 0.25;
 const M = 1;
 
 /**
+ * The least tolerances that are asked for: of the inner gradient relative to its size at zero, of the linear system's residual
+ * relative to the right side. Beyond them an exact gradient gains nothing and rounding is close.
+ */
+const FLOOR = 1e-8;
+
+/**
  * HOAG: gradient descent on hyperparameters with approximate gradients (algorithm 1). Iteration k trains the model, from
- * where the last training ended, only until its gradient is ε_k of its size at zero, solves the linear system of the implicit
- * gradient to ε_k of its right side, and takes a projected step of size 1/L.
+ * where the last training ended, until `‖∇_x h‖ ≤ ε_k μ`, μ being the strong convexity, which certifies `‖x − X(λ)‖ ≤ ε_k`;
+ * solves the linear system of the implicit gradient, from the last q, until its residual is at most ε_k; and takes a projected
+ * step of size 1/L. All are absolute; neither is asked for beyond 1e-8 of the gradient's size at zero and of the right side.
  *
  * With an adaptive step, L starts at `‖p_1‖/√dim`, and a step is judged by the outer values before and after it. If it is as
  * good as promised, up to the tolerances, L falls by 5%; if not, the step is taken back and L doubles (the paper enlarges it
@@ -101,12 +108,13 @@ export function hoag({
     const { outer, lower, upper } = problem;
     const project = (lambda: Float64Array): Float64Array =>
       lambda.map((value, j) => Math.min(upper[j]!, Math.max(lower[j]!, value)));
-    const train = (from: Float64Array, at: Float64Array, epsilon: number): Float64Array =>
-      solveInner(
+    const least = FLOOR * gradientScale(uncounted, start);
+    const train = (from: Float64Array, at: Float64Array, epsilon: number): InnerSolution =>
+      trainInner(
         problem,
         from,
         at,
-        epsilon * problem.inner.strongConvexity(at),
+        Math.max(least, epsilon * problem.inner.strongConvexity(at)),
         Math.max(1, maxWork - work()),
       );
     const gradientAt = (
@@ -115,12 +123,14 @@ export function hoag({
       epsilon: number,
       q?: Float64Array,
     ): Hypergradient =>
-      hypergradient(problem, at, lambda, Math.max(epsilon, 1e-12 * norm(outer.gradient(at, lambda))), q);
+      hypergradient(problem, at, lambda, Math.max(epsilon, FLOOR * norm(outer.gradient(at, lambda))), q);
 
     const history: Step[] = [];
     let lambda = project(start);
     let previousEpsilon = toleranceAt(1, tolerances);
-    let x = train(new Float64Array(problem.parameters), lambda, previousEpsilon);
+    const begun = train(new Float64Array(problem.parameters), lambda, previousEpsilon);
+    if (!begun.finished) return { lambda, history };
+    let { x } = begun;
     let value = outer.value(x, lambda);
     let { gradient, q } = gradientAt(x, lambda, previousEpsilon);
     const size = norm(gradient) / Math.sqrt(lambda.length);
@@ -132,18 +142,18 @@ export function hoag({
       const next = project(addScaled(lambda.slice(), -1 / lipschitz, gradient));
       const moved = norm(addScaled(next.slice(), -1, lambda));
       if (moved === 0 && epsilon <= SMALLEST) break;
-      const nextX = train(x, next, epsilon);
+      const { x: nextX, finished } = train(x, next, epsilon);
+      if (!finished) break;
       const nextValue = outer.value(nextX, next);
-      history.push({ lambda: next, work: work(), outer: nextValue });
-      if (stepSize === "adaptive") {
-        const slack = first * (C * epsilon + previousEpsilon * (C + M) * moved);
-        const promised = value + slack - 0.5 * lipschitz * moved * moved;
-        if (nextValue > promised) {
-          lipschitz *= 2;
-          continue;
-        }
-        lipschitz *= 0.95;
+      const slack = first * (C * epsilon + previousEpsilon * (C + M) * moved);
+      const promised = value + slack - 0.5 * lipschitz * moved * moved;
+      const rejected = stepSize === "adaptive" && nextValue > promised;
+      history.push({ lambda: next, work: work(), outer: nextValue, rejected });
+      if (rejected) {
+        lipschitz *= 2;
+        continue;
       }
+      if (stepSize === "adaptive") lipschitz *= 0.95;
       ({ gradient, q } = gradientAt(nextX, next, epsilon, q));
       previousEpsilon = epsilon;
       [lambda, x, value] = [next, nextX, nextValue];
