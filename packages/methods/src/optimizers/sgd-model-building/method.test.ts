@@ -167,6 +167,11 @@ describe("SMB", () => {
     expect([await item(after!.state.tookTrial), await numbers(after!.params)]).toEqual([1, [0, 0]]);
   });
 
+  test("so does a gradient below 1e-8, even if the trial is worse", async () => {
+    const [, after] = await path(smb<Tensor>({ learningRate: 1 }), double([1e-9]), [bowl([4])]);
+    expect(await item(after!.params)).toBeCloseTo(-3e-9, 15);
+  });
+
   test("groups have models of their own; one group for all couples them", async () => {
     const start = { a: double([1]), b: double([1]) };
     const f = (p: typeof start) => add(bowl([4])(p.a), bowl([40])(p.b));
@@ -233,6 +238,20 @@ describe("SMBi", () => {
     const expected = wanted.map((v, j) => 1 + cg * v + cy * y[j]! + cs * s[j]!);
     expect(await numbers(steps[2]!.params)).toEqual(expected.map((v) => expect.closeTo(v, 10)));
     expect(await Promise.all(steps.slice(1).map(({ state }) => item(state.tookTrial)))).toEqual([1, 0, 1]);
+  });
+
+  test("its schedule bears half as many model steps as SMB's: one in 40", async () => {
+    const rateAfter = async (failures: readonly number[]) => {
+      const optimizer = smb<Tensor>({
+        learningRate: 1,
+        independentBatch: true,
+        autoSchedule: { stepsPerEpoch: 40 },
+      });
+      const batches = Array.from({ length: 40 }, (_, i) => bowl([failures.includes(i) ? 1000 : 1e-3]));
+      return item((await path(optimizer, double([1]), batches)).at(-1)!.state.learningRate);
+    };
+    expect(await rateAfter([0])).toBeCloseTo(1 / 0.9, 12);
+    expect(await rateAfter([0, 10])).toBeCloseTo(0.9, 12);
   });
 });
 
