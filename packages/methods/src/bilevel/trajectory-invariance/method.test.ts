@@ -4,16 +4,20 @@ import { adamw, applyUpdates, momentum, sgd } from "@prior-art/toolkit/optim";
 import { randomStream } from "@prior-art/toolkit/stats";
 import { describe, expect, test } from "vitest";
 import { blockMeans, column, lossesOn, markovText, trainSideBySide } from "../markovText.ts";
+import experiment from "./experiment.ts";
 import {
+  crossovers,
   curveDistance,
   effectiveRate,
   gradientNoise,
   invarianceScores,
+  neighbourScores,
   predictEquilibrium,
   type Run,
   trajectoryGrid,
   tuneAlongSalientDirection,
 } from "./method.ts";
+import { expectedBest } from "./randomSearch.ts";
 
 describe("equilibrium of the norm", () => {
   const base = { learningRate: 0.1, weightDecay: 0.1, updateRms: 1, dim: 1, initialNorm: 0 };
@@ -144,6 +148,41 @@ describe("invariance scores", () => {
     expect(invarianceScores(runs).sameGamma).toBeCloseTo(1, 10);
   });
 
+  const wideGrid = (curve: (eta: number, gamma: number, t: number) => number): Promise<Run[]> =>
+    trajectoryGrid({
+      etas: [0.4, 0.1, 0.2],
+      lambdas: (eta) => [0.04, 0, 0.01].map((gamma) => gamma / eta),
+      train: (pairs) =>
+        pairs.map((pair) =>
+          Array.from({ length: 6 }, (_, t) => curve(pair.learningRate, effectiveRate(pair), t)),
+        ),
+    });
+
+  test("neighbours by hand: a failure between two γ is not averaged away by γ further apart", async () => {
+    // Runs of γ = 0 are 1, 2 and 3 apart, those of 0.01 and 0.04 not at all.
+    const runs = await wideGrid((eta, gamma) => (gamma === 0 ? 10 * eta : 1000 * gamma));
+    const [low, high] = neighbourScores(runs, "gamma");
+    expect(low!.sameGamma).toBeCloseTo(1, 10);
+    expect(low!.sameEta).toBeCloseTo((9 + 8 + 6) / 3, 10);
+    expect(high!.sameGamma).toBeCloseTo(0, 10);
+    expect(high!.sameEta).toBeCloseTo(30, 10);
+    const byRate = neighbourScores(await wideGrid((eta, gamma) => 10 * eta + 100 * gamma), "eta");
+    // All pairs of γ, (1 + 3 + 4)/3, over the one step of η, 1 and 2.
+    expect(byRate.map(({ eta }) => eta)).toEqual([
+      expect.closeTo(8 / 3, 10) as number,
+      expect.closeTo(4 / 3, 10) as number,
+    ]);
+  });
+
+  test("crossovers: the entry from which γ decides for good, or the length where it never does", async () => {
+    // In the middle γ is without effect; elsewhere 0 and 0.01 are 1 apart at one η, and runs of either 2 on average.
+    const runs = await wideGrid(
+      (eta, gamma, t) => (t < 2 || t >= 4 ? 100 * gamma : 0) + (gamma < 0.02 || t === 2 ? 10 * eta : 0),
+    );
+    expect(crossovers(runs, 2)).toEqual([6, 4]);
+    expect(crossovers(await wideGrid((_, gamma) => gamma), 2)).toEqual([0, 0]);
+  });
+
   test("bad input", async () => {
     const runs = await grid((eta) => eta);
     expect(() => invarianceScores(runs.slice(0, 1))).toThrow("runs that share a learning rate");
@@ -156,6 +195,58 @@ describe("invariance scores", () => {
     await expect(build([1, 2], [[1], [1, 2]])).rejects.toThrow(
       "2 runs need as many curves of one length, got 1, 2",
     );
+  });
+});
+
+test("random search: the expected least of three of five is the mean over all ten choices", () => {
+  const values = [7, 1, 4, 9, 2];
+  let total = 0;
+  for (let i = 0; i < 5; i++)
+    for (let j = i + 1; j < 5; j++)
+      for (let k = j + 1; k < 5; k++) total += Math.min(values[i]!, values[j]!, values[k]!) / 10;
+  expect(expectedBest(values, 3)).toBeCloseTo(total, 12);
+  expect(expectedBest(values, 1)).toBeCloseTo(4.6, 12);
+  expect(expectedBest(values, 5)).toBe(1);
+  expect(expectedBest([3, 2], 3)).toBe(2);
+});
+
+describe("claims of the experiment", () => {
+  const metrics = {
+    pairs: [
+      [0, 6.25e-5],
+      [6.25e-5, 2.5e-4],
+      [2.5e-4, 1e-3],
+      [1e-3, 4e-3],
+    ],
+    late: [[9, 9, 0.6, 0.1]],
+    early: [[0.1, 0.7, 0.2]],
+    crossover: [50, 8000, 3000, 900],
+    gammas: [0, 2.5e-4, 1e-3],
+    angles: [1, 9, 1.2],
+    lawAngles: [0, 1, 1],
+    sweeps: [1.5, 1.2, 1, 1.1],
+    random: 1.1,
+  };
+  const seeds = [1, 2, 3].map((best) => ({ ...metrics, best: best / 10 }));
+  const value = (id: string): number => {
+    const claim = experiment.claims.find((each) => each.id === id)!;
+    if (claim.kind !== "statistic") throw new Error(`${id} is no statistic`);
+    const given = seeds.map((adamw) => ({ adamw })) as never[];
+    return "acrossSeeds" in claim ? claim.acrossSeeds(given) : claim.perSeed(given[0]!);
+  };
+
+  test("windows: the worst pair counts, and pairs of too little training do not", () => {
+    expect(value("late-loss")).toBe(0.6);
+    expect(value("early-loss")).toBe(0.7);
+    expect(value("crossover-later")).toBe(-2100);
+    expect(value("angular-step")).toBeCloseTo(0.2, 12);
+  });
+
+  test("sweeps: at one rate, and at the worst or a random one", () => {
+    expect(value("sweep-near-grid")).toBeCloseTo(8, 10);
+    expect(value("sweep-near-grid-any-rate")).toBeCloseTo(13, 10);
+    expect(value("sweep-below-random")).toBeCloseTo(-0.1, 12);
+    expect(value("sweep-below-random-any-rate")).toBeCloseTo(0.1, 12);
   });
 });
 

@@ -81,7 +81,8 @@ export interface InvarianceScores {
 const same = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-6 * Math.max(Math.abs(a), Math.abs(b));
 
 /**
- * How much closer curves are that share γ than curves that share η, over a window of their entries.
+ * How much closer curves are that share γ than curves that share η, over a window of their entries: all pairs of the runs, however
+ * far apart their γ or η. For neighbours, see `neighbourScores`.
  *
  * @throws RangeError when the grid has no two runs of the same γ, or of the same η, or the window does not fit.
  */
@@ -107,6 +108,48 @@ export function invarianceScores(
   const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
   const [sameEta, sameGamma] = [average(distances.eta), average(distances.gamma)];
   return { eta: sameEta / sameGamma, gamma: sameGamma / sameEta, sameEta, sameGamma };
+}
+
+/**
+ * Scores of the runs of each two neighbouring γ (`"gamma"`), or of each two neighbouring η (`"eta"`), from the smallest on: does what
+ * they share decide more than one step of the grid in the other?
+ *
+ * @throws RangeError as `invarianceScores`.
+ */
+export function neighbourScores(
+  runs: readonly Run[],
+  by: "gamma" | "eta",
+  window?: readonly [from: number, to: number],
+): InvarianceScores[] {
+  const valueOf = (run: Run): number => (by === "gamma" ? effectiveRate(run) : run.learningRate);
+  const values = runs
+    .map(valueOf)
+    .sort((a, b) => a - b)
+    .filter((value, i, sorted) => i === 0 || !same(value, sorted[i - 1]!));
+  return values.slice(1).map((upper, k) =>
+    invarianceScores(
+      runs.filter((run) => [values[k]!, upper].some((value) => same(value, valueOf(run)))),
+      window,
+    ),
+  );
+}
+
+/**
+ * For each two neighbouring γ, the entry from which on, in windows of `wide` entries, runs that share γ are closer than runs that share
+ * η; the curves' length where that never happens.
+ *
+ * @throws RangeError as `invarianceScores`.
+ */
+export function crossovers(runs: readonly Run[], wide: number): number[] {
+  const length = runs[0]?.curve.length ?? 0;
+  const windows = Array.from({ length: Math.floor(length / wide) }, (_, w) =>
+    neighbourScores(runs, "gamma", [w * wide, (w + 1) * wide]),
+  );
+  const last = windows.length - 1;
+  return (windows[0] ?? []).map((_, k) => {
+    const reversed = windows.findLastIndex((scores) => !(scores[k]!.gamma < 1));
+    return reversed === last ? length : (reversed + 1) * wide;
+  });
 }
 
 export interface EquilibriumOptions {
