@@ -2,8 +2,9 @@ import { defineExperiment, type Progress, type RunContext } from "@prior-art/too
 import { mean } from "@prior-art/toolkit/stats";
 import { markovText } from "../markovText.ts";
 import { fitScaling } from "./method.ts";
-import { bestBatches, lossAtNorm, type Optimum, optimaOf, optimumAlong } from "./optima.ts";
+import { bestBatches, lossAtNorm, normDrift, type Optimum, optimaOf, optimumAlong } from "./optima.ts";
 import { adamOf, type SweepPoint, scionOf, sweep } from "./sweep.ts";
+import { normAt, transferErrors } from "./transfer.ts";
 
 interface Settings {
   readonly width: number;
@@ -32,6 +33,12 @@ type Metrics = {
   readonly normSpread: number;
   readonly rateSpread: number;
   readonly normRange: number;
+  /** By optimum: slope of log₂ of the norm in log₂ η, and errors of the rate by the others' norm and by their rate, see `transferErrors`. */
+  readonly normSlopes: readonly number[];
+  readonly errorsByNorm: readonly number[];
+  readonly errorsByRate: readonly number[];
+  /** Change of log₂ n* from the smallest D to the largest by its slope, base width. */
+  readonly normDrift: number;
   /** Loss at n*, base width: by D and batch. */
   readonly lossesAtNorm: readonly (readonly number[])[];
   /** Exponents of η* and B* in D at the best batch, and of η* in B and D over all. */
@@ -50,6 +57,8 @@ const spread = (values: readonly number[]): number => {
   const center = mean(values);
   return Math.sqrt(values.reduce((total, value) => total + (value - center) ** 2, 0) / (values.length - 1));
 };
+
+const rootMeanSquare = (values: readonly number[]): number => Math.sqrt(mean(values.map((v) => v ** 2)));
 
 const SOURCE = { vocabulary: 16, context: 4 };
 
@@ -121,6 +130,13 @@ async function* run({
           optima.map(({ tokens, batch, logRate }) => ({ at: { batch, tokens }, value: 2 ** logRate })),
         ).exponents
       : { batch: 0, tokens: 0 };
+  const tuned = best.map((optimum) => ({
+    optimum,
+    points: all.flatMap(([at, point]) =>
+      at === optimum.width && point.tokens === optimum.tokens && point.batch === optimum.batch ? [point] : [],
+    ),
+  }));
+  const errors = transferErrors(tuned);
   const sensitivities = groups.map((losses) => {
     const near = losses.filter((_, i) => Math.abs(multipliers[i]!) <= 2);
     return Math.max(...near) - Math.min(...near);
@@ -148,6 +164,10 @@ async function* run({
     rateSpread: spread(best.map(({ logRate }) => logRate)),
     normRange:
       Math.max(...best.map(({ logNorm }) => logNorm)) - Math.min(...best.map(({ logNorm }) => logNorm)),
+    normSlopes: tuned.map(({ optimum, points }) => normAt(points, optimum.logRate).slope),
+    errorsByNorm: errors.byNorm,
+    errorsByRate: errors.byRate,
+    normDrift: normDrift(atBase),
     lossesAtNorm: atBase.map(({ tokens, logNorm }) =>
       batches.map((batch) =>
         lossAtNorm(
@@ -218,7 +238,7 @@ export default defineExperiment({
       id: "norm-steadier-than-rate",
       of: "constant-optimal-norm",
       statement:
-        "Over four D and three widths, at the best batch, log₂ of the optimal output norm varies at most half as much as log₂ of the optimal rate",
+        "Over four D and three widths, at the best batch, log₂ of the optimal output norm varies at most half as much as log₂ of the optimal rate, each in its own unit",
       quantity: "ratio of standard deviations",
       arms: ["scion"],
       perSeed: ({ scion }) => scion.normSpread / scion.rateSpread,
@@ -234,6 +254,30 @@ export default defineExperiment({
       arms: ["scion"],
       perSeed: ({ scion }) => scion.normRange,
       pass: { max: 1 },
+    },
+    {
+      kind: "statistic",
+      id: "norm-transfers",
+      of: "constant-optimal-norm",
+      statement:
+        "Over the same D and widths, the rate that ends at the others' optimal norm misses the best rate by at most half as much as the others' best rate does",
+      quantity: "ratio of root mean square errors of log₂ η: with one norm over with one rate",
+      arms: ["scion"],
+      perSeed: ({ scion }) => rootMeanSquare(scion.errorsByNorm) / rootMeanSquare(scion.errorsByRate),
+      pass: { max: 0.5 },
+      modes: ["full"],
+    },
+    {
+      kind: "statistic",
+      id: "norm-without-drift",
+      of: "constant-optimal-norm",
+      statement:
+        "At width 32 log₂ of the optimal norm drifts by at most 0.2, the fit error that the claim allows, from the smallest D to the largest",
+      quantity: "change of log₂ n* over an eightfold D, by its slope",
+      arms: ["scion"],
+      perSeed: ({ scion }) => scion.normDrift,
+      pass: { min: -0.2, max: 0.2 },
+      modes: ["full"],
     },
     {
       kind: "statistic",

@@ -15,6 +15,7 @@ import { applyUpdates } from "@prior-art/toolkit/optim";
 import { randomStream } from "@prior-art/toolkit/stats";
 import { describe, expect, test } from "vitest";
 import { markovText } from "../markovText.ts";
+import experiment from "./experiment.ts";
 import {
   fitNormOptimum,
   fitScaling,
@@ -23,8 +24,9 @@ import {
   scion,
   steepestDirection,
 } from "./method.ts";
-import { bestBatches, lossAtNorm, optimaOf, optimumAlong } from "./optima.ts";
+import { bestBatches, lossAtNorm, normDrift, optimaOf, optimumAlong } from "./optima.ts";
 import { normalizedInit, type SweepPoint, scionOf, sweep } from "./sweep.ts";
+import { normAt, rateAt, transferErrors } from "./transfer.ts";
 
 const KINDS = ["oneToRms", "rmsToRms", "rmsToInf"] as const;
 const doubles = (values: ArrayLike<number>, ...shape: number[]): Tensor =>
@@ -361,9 +363,65 @@ describe("optima of a sweep", () => {
     expect(optimumAlong(diverged, ({ logRate }) => logRate)).toMatchObject({ at: -2, inside: 0 });
   });
 
+  test("the drift of the norm is its change over the range of D", () => {
+    const optima = [4, 2, 16].map((tokens) => ({ tokens, logNorm: 3 - 0.1 * Math.log2(tokens) }));
+    expect(normDrift(optima)).toBeCloseTo(-0.3, 9);
+  });
+
   test("the loss at a norm lies between its neighbours, and there is none beyond all", () => {
     expect(lossAtNorm(parabola(8, 1, -4, 0), 3.5)).toBeCloseTo(0.5, 12);
     expect(lossAtNorm(parabola(8, 1, -4, 0), 9)).toBeNaN();
     expect(lossAtNorm(parabola(8, 1, -4, 0), 0)).toBeNaN();
+  });
+});
+
+describe("transfer of the optimum", () => {
+  /** Norms by a function of log₂ η; the best rate is given, losses do not matter. */
+  const tuned = (logRate: number, norm: (logRate: number) => number) => ({
+    optimum: { logRate },
+    points: [-2, -4, -6, -8, -10].map(
+      (rate): SweepPoint => ({ tokens: 1, batch: 1, logRate: rate, loss: 0, logNorm: norm(rate) }),
+    ),
+  });
+  const best = [-4.5, -5, -6.5, -7];
+
+  test("norms that follow the rate alone, however flat, transfer no better than rates", () => {
+    const { byNorm, byRate } = transferErrors(best.map((rate) => tuned(rate, (at) => 3 + 0.05 * at)));
+    expect(byRate[0]).toBeCloseTo(-5 / 3, 9);
+    byNorm.forEach((error, i) => {
+      expect(error).toBeCloseTo(byRate[i]!, 9);
+    });
+  });
+
+  test("norms that are the same at every optimum transfer without error, rates do not", () => {
+    const { byNorm, byRate } = transferErrors(
+      best.map((rate) => tuned(rate, (at) => 3 + 0.05 * (at - rate))),
+    );
+    for (const error of byNorm) expect(error).toBeCloseTo(0, 9);
+    expect(Math.max(...byRate.map(Math.abs))).toBeGreaterThan(1);
+  });
+
+  test("norms and rates by lines between models; beyond all the nearest model stands in", () => {
+    const { points } = tuned(-5, (at) => at ** 2 / 4);
+    expect(normAt(points, -5)).toMatchObject({ logNorm: 6.5, slope: -2.5 });
+    expect(normAt(points, -10)).toMatchObject({ logNorm: 25 });
+    expect(rateAt(points, 6.5)).toBe(-5);
+    expect(rateAt(points, 99)).toBe(-10);
+    expect(rateAt(points, 0)).toBe(-2);
+  });
+
+  test("claims: the norm has half of the rate's error, and a drift of either sign counts", () => {
+    const holds = (id: string, scion: object): boolean => {
+      const claim = experiment.claims.find((each) => each.id === id)!;
+      if (claim.kind !== "statistic" || !("perSeed" in claim)) throw new Error(`${id} is not by seed`);
+      const value = claim.perSeed({ scion, adam: {} } as never);
+      return value >= (claim.pass.min ?? value) && value <= (claim.pass.max ?? value);
+    };
+    expect(holds("norm-transfers", { errorsByNorm: [0.1, -0.7], errorsByRate: [1, -1] })).toBe(true);
+    expect(holds("norm-transfers", { errorsByNorm: [0.1, -0.8], errorsByRate: [1, -1] })).toBe(false);
+    const drifts = [-0.21, -0.19, 0.19, 0.21].map((drift) =>
+      holds("norm-without-drift", { normDrift: drift }),
+    );
+    expect(drifts).toEqual([false, true, true, false]);
   });
 });

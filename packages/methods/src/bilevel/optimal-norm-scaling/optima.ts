@@ -1,4 +1,4 @@
-import { fitNormOptimum } from "./method.ts";
+import { fitNormOptimum, fitScaling } from "./method.ts";
 import type { SweepPoint } from "./sweep.ts";
 
 /** The best norm and rate of one width, D and B. */
@@ -60,6 +60,15 @@ export function bestBatches(optima: readonly Optimum[]): Optimum[] {
     if (!before || optimum.loss < before.loss) kept.set(name, optimum);
   }
   return [...kept.values()];
+}
+
+/** Change of log₂ n* from the smallest D to the largest, by its least-squares slope in log₂ D. */
+export function normDrift(optima: readonly Pick<Optimum, "tokens" | "logNorm">[]): number {
+  const horizons = optima.map(({ tokens }) => tokens);
+  const { exponents } = fitScaling(
+    optima.map(({ tokens, logNorm }) => ({ at: { tokens }, value: 2 ** logNorm })),
+  );
+  return exponents.tokens! * Math.log2(Math.max(...horizons) / Math.min(...horizons));
 }
 
 /** Loss at a norm, between the two models around it; NaN beyond all of them. */
