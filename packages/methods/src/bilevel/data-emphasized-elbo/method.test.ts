@@ -39,7 +39,8 @@ import {
   randomFourierGp,
   transferPrior,
 } from "./method.ts";
-import { exactGaussianProcess, GRID, gappedSine, rmse } from "./regression.ts";
+import { exactGaussianProcess, GRID, gappedSine, rmse, validatedRidge } from "./regression.ts";
+import { gridSearch, RATES, trainVariationally, transferTask } from "./transfer.ts";
 
 const vector = (...values: number[]): Tensor => tensor(Float64Array.from(values), { dtype: "float64" });
 const number = (value: number): Tensor => scalar(value, "float64");
@@ -394,5 +395,37 @@ describe("random Fourier features", () => {
     const { fit } = randomFourierGp({ seed: 0, features: 8 });
     expect(() => fit(Float64Array.of(1), Float64Array.of(1, 2))).toThrow("1 inputs and 2 targets");
     expect(() => fit(Float64Array.of(Number.NaN), Float64Array.of(1))).toThrow("finite");
+  });
+});
+
+describe("the experiment's references", () => {
+  test("validated ridge regression chooses ℓ and k² inside its grid and is close where there are data", () => {
+    const data = gappedSine(1_000_000);
+    const { lengthScale, priorVariance, predict } = validatedRidge(data, 1_000_000);
+    expect(lengthScale).toBeGreaterThan(0.11);
+    expect(lengthScale).toBeLessThan(3.9);
+    expect(priorVariance).toBeGreaterThan(0.011);
+    expect(priorVariance).toBeLessThan(9900);
+    const fitted = predict(data.x);
+    expect(maxAbs(data.y.map((value, i) => value - fitted[i]!))).toBeLessThan(0.5);
+  });
+
+  test("the grid keeps what validates best, and tries the learning rates that the bounds try", async () => {
+    const options = { task: await transferTask(1_000_000), size: 50, steps: 40, seed: 1_000_000 };
+    const found = await gridSearch(
+      [
+        [10, 10],
+        [0, 0],
+      ],
+      options,
+    );
+    expect(found.penalty).toEqual([0, 0]);
+    expect(found.rate).toBe(0.1);
+    expect(found.steps).toBe(40 * (2 * RATES.length + 1));
+    expect(found.score.accuracy).toBeGreaterThan(0.5);
+    const learned = await trainVariationally("auto", options);
+    expect(learned.steps).toBe(40 * RATES.length);
+    expect(RATES).toContain(learned.rate);
+    expect(learned.score.accuracy).toBeGreaterThan(0.5);
   });
 });

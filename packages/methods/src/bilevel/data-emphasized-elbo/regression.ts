@@ -100,11 +100,11 @@ export function validatedRidge({ x, y }: Curve, seed: number) {
   for (let a = 0; a < 10; a++)
     for (let b = 0; b < 10; b++) {
       const lengthScale = 0.1 * 40 ** (a / 9);
-      const priorVariance = 0.01 * 1e4 ** (b / 9);
+      const priorVariance = 0.01 * 1e6 ** (b / 9);
       const predicted = fit(train, lengthScale, priorVariance)(validation.x);
       const error = predicted.reduce((sum, value, i) => sum + (value - validation.y[i]!) ** 2, 0);
       if (error < best.error) best = { error, lengthScale, priorVariance };
     }
   const predict = fit({ x, y }, best.lengthScale, best.priorVariance);
-  return { lengthScale: best.lengthScale, predict };
+  return { lengthScale: best.lengthScale, priorVariance: best.priorVariance, predict };
 }

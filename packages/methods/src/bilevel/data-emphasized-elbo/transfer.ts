@@ -29,7 +29,7 @@ import {
   nesterov,
   shuffledBatches,
 } from "@prior-art/toolkit/optim";
-import { sampleWeights } from "./method.ts";
+import { type Emphasis, learnHyperparameters, sampleWeights, transferPrior } from "./method.ts";
 
 export interface Labelled {
   /** `[examples, 64]` */
@@ -249,3 +249,72 @@ function scores(probabilities: Float32Array, networks: number, labels: Int32Arra
 /** Log-likelihood of the classifier, a batch's mean. */
 export const logLik = (p: MlpParams, { x, labels }: Labelled): Tensor =>
   neg(crossEntropy(classifier.apply(p, x), labels));
+
+/** First learning rates that every way of training tries. */
+export const RATES = [0.1, 0.01, 0.001, 0.0001];
+
+/** Penalties of the grid, on the backbone and on the head. */
+export const STRENGTHS = [1e-4, 1e-3, 1e-2, 1e-1, 1, 10];
+
+export type PenaltyChoice = readonly [backbone: number, head: number];
+
+export interface TransferOptions {
+  readonly task: TransferTask;
+  /** Upright digits to train on. */
+  readonly size: number;
+  readonly steps: number;
+  readonly seed: number;
+}
+
+export interface Transferred {
+  /** On the test digits. */
+  readonly score: Score;
+  readonly rate: number;
+  readonly penalty?: PenaltyChoice;
+  /** Steps of all training runs. */
+  readonly steps: number;
+}
+
+/** L2-SP with prior variances by the bound, the learning rate by the bound too. */
+export async function trainVariationally(
+  kappa: Emphasis,
+  { task, size, steps, seed }: TransferOptions,
+): Promise<Transferred> {
+  const init = task.pretrained;
+  const prior = transferPrior("sp", { backbone: backboneOf, head: headOf, pretrained: init });
+  const found = await learnHyperparameters({
+    logLik,
+    init,
+    data: task.train(size),
+    prior,
+    kappa,
+    steps,
+    learningRates: RATES,
+    key: random.key(seed),
+  });
+  const score = await scorePosterior(found.mean, found.sigma, task.test, random.key(seed + 500_000));
+  return { score, rate: found.learningRate, steps: steps * found.candidates.length };
+}
+
+/** Every penalty with every learning rate on four fifths of the data; the one with the least validation loss is refit on all. */
+export async function gridSearch(
+  penalties: readonly PenaltyChoice[],
+  { task, size, steps, seed }: TransferOptions,
+): Promise<Transferred> {
+  const candidates = penalties.flatMap((penalty) => RATES.map((rate) => ({ penalty, rate })));
+  const trained = (data: Labelled, chosen: typeof candidates) =>
+    trainPenalized({
+      init: task.pretrained,
+      data,
+      backbone: chosen.map(({ penalty: [backbone] }) => backbone),
+      head: chosen.map(({ penalty: [, head] }) => head),
+      learningRates: chosen.map(({ rate }) => rate),
+      steps,
+      key: random.key(seed),
+    });
+  const { train, validation } = task.split(size);
+  const losses = (await scoreStack(await trained(train, candidates), validation)).map(({ loss }) => loss);
+  const best = candidates[losses.indexOf(Math.min(...losses))]!;
+  const [score] = await scoreStack(await trained(task.train(size), [best]), task.test);
+  return { score: score!, ...best, steps: steps * (candidates.length + 1) };
+}
