@@ -112,27 +112,57 @@ describe("the flag aggregator", () => {
     }
   });
 
-  test("reweighting is the flag median's: the raw steps of IRLS lower the objective without the safeguard", async () => {
-    // Four gradients near a plane and two far from it: one reweighting moves the plane towards the four.
+  /** Five gradients in a plane and two outside it, which one decomposition with equal weights doesn't find. */
+  const planeAndTwo = (): Tensor => {
     const near = matmul(gaussian(1, [5, 2]), gaussian(2, [2, 8]));
-    const g = stack([
+    return stack([
       ...Array.from({ length: 5 }, (_, i) => take(near, scalar(i, "int32"))),
       gaussian(3, [8]),
       gaussian(4, [8]),
     ]);
-    const { reconstruction } = flagAggregate(g, { subspaceDim: 2, iterations: 60 });
-    const v = await numbers(reconstruction);
+  };
+
+  test("reweighting finds the plane of the many among a few others", async () => {
+    const v = await numbers(flagAggregate(planeAndTwo(), { subspaceDim: 2, iterations: 60 }).reconstruction);
     for (let i = 0; i < 5; i++) expect(v[i]).toBeGreaterThan(0.999);
     expect(Math.max(v[5]!, v[6]!)).toBeLessThan(0.9);
   });
 
-  /** The same algorithm on the parameters' side: stacked weighted columns and a full decomposition. */
+  test("the weights are the flag median's: steps of IRLS lower its objective with no safeguard to discard them", async () => {
+    const { objectives } = await direct(planeAndTwo(), 2, 0, 8);
+    for (let i = 1; i < 8; i++) expect(objectives[i]).toBeLessThanOrEqual(objectives[i - 1]! + 1e-12);
+    expect(objectives[7]).toBeLessThan(0.9 * objectives[0]!);
+    // So none is discarded, and the method's objectives are those of the raw steps.
+    const { objective } = flagAggregate(planeAndTwo(), { subspaceDim: 2, iterations: 8 });
+    expect((await numbers(objective)).slice(1)).toEqual(close(objectives, 8));
+  });
+
+  test("by default reconstructs in ⌈(p + 1)/2⌉ dimensions, or as many as there are parameters", async () => {
+    for (const [p, n, m] of [
+      [7, 20, 4],
+      [8, 20, 5],
+      [15, 40, 8],
+      [9, 3, 3],
+    ] as const) {
+      const { basis, reconstruction } = flagAggregate(alike(6, p, n));
+      expect(basis.shape).toEqual([n, m]);
+      // Orthonormal columns: the basis has that many dimensions, not fewer.
+      expect(await item(sum(mul(basis, basis)))).toBeCloseTo(m, 6);
+      const stated = flagAggregate(alike(6, p, n), { subspaceDim: m }).reconstruction;
+      expect(await gap(reconstruction, stated)).toBe(0);
+    }
+  });
+
+  /**
+   * The same algorithm on the parameters' side: stacked weighted columns and a full decomposition. The objectives are those of
+   * each iteration's own basis, whether or not it is kept.
+   */
   async function direct(
     g: Tensor,
     m: number,
     lambda: number,
     iterations: number,
-  ): Promise<{ aggregate: number[]; v: number[] }> {
+  ): Promise<{ aggregate: number[]; v: number[]; objectives: number[] }> {
     const [p, n] = g.shape as readonly [number, number];
     const values = await numbers(g);
     const raw = Array.from({ length: p }, (_, i) => values.slice(i * n, (i + 1) * n));
@@ -151,6 +181,7 @@ describe("the flag aggregator", () => {
         }, 0);
     let basis: number[][] = [];
     let best = Number.POSITIVE_INFINITY;
+    const objectives: number[] = [];
     for (let it = 0; it < iterations; it++) {
       const weight = (share: number) => (Math.abs(1 - share) + 1e-7) ** -0.25;
       const columns = [
@@ -166,12 +197,13 @@ describe("the flag aggregator", () => {
       const all = await numbers(transpose(u));
       const next = Array.from({ length: m }, (_, k) => all.slice(k * n, (k + 1) * n));
       const reached = objectiveOf(next);
+      objectives.push(reached);
       if (it > 0 && reached >= best) continue;
       [basis, best] = [next, reached];
     }
     const average = raw[0]!.map((_, k) => raw.reduce((t, r) => t + r[k]!, 0) / p);
     const aggregate = average.map((_, k) => basis.reduce((t, y) => t + y[k]! * dot(y, average), 0));
-    return { aggregate, v: unit.map((u) => shareIn(basis, u)) };
+    return { aggregate, v: unit.map((u) => shareIn(basis, u)), objectives };
   }
 
   test("through inner products equals the decomposition of the stacked gradients, with and without pairs", async () => {

@@ -11,7 +11,6 @@ import {
   less,
   logicalAnd,
   mean,
-  minimum,
   mul,
   random,
   reshape,
@@ -54,7 +53,8 @@ export const FLAGS = {
   flag8: { subspaceDim: 8 },
   flag4: { subspaceDim: 4 },
   flag1: { subspaceDim: 1 },
-  flag8Pairs: { subspaceDim: 8, lambda: WORKERS },
+  flag8Pairs1: { subspaceDim: 8, lambda: 1 },
+  flag8Pairs15: { subspaceDim: 8, lambda: WORKERS },
 } as const satisfies Record<string, FlagOptions>;
 export type FlagArm = keyof typeof FLAGS;
 
@@ -92,9 +92,7 @@ function ruleOf(arm: Arm, faulty: Faulty) {
       return result.aggregate;
     }
     if (arm === "mean" || arm === "median" || arm === "geometricMedian") return aggregators[arm]()(rows);
-    // Bulyan is built for up to 3 of 15.
-    const built = arm === "bulyan" ? minimum(faulty as Tensor, 3) : faulty;
-    return aggregators[arm](built)(rows);
+    return aggregators[arm](faulty)(rows);
   };
   return { rule, reconstructed: () => reconstruction ?? zeros([WORKERS]) };
 }
