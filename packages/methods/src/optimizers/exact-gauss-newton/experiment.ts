@@ -1,9 +1,16 @@
-import { DivergedError, defineExperiment, type Mode, type Progress } from "@prior-art/toolkit/experiment";
+import {
+  type ComparisonClaim,
+  DivergedError,
+  defineExperiment,
+  type Mode,
+  type Progress,
+} from "@prior-art/toolkit/experiment";
 import type { MlpParams } from "@prior-art/toolkit/nn";
 import { adam, momentum } from "@prior-art/toolkit/optim";
 import { trainDigits } from "./digitsTask.ts";
 import { directionErrors } from "./exactness.ts";
 import { exactGaussNewton, truncatedGaussNewton } from "./method.ts";
+import { affordableEpochs, dampingSpread, divergedShare, logSpread, rateSpread } from "./sensitivity.ts";
 import {
   BATCH,
   type Cell,
@@ -12,7 +19,7 @@ import {
   friedman,
   type MakeOptimizer,
   type RegressionTask,
-  stepTime,
+  stepTimes,
   trainCells,
 } from "./sweep.ts";
 
@@ -21,18 +28,31 @@ const geometric = (first: number, factor: number, count: number): number[] =>
 
 type TaskName = "friedman" | "diabetes";
 
-/** The same for all Gauss–Newton arms: step sizes (or the line search's first) by (first) dampings. */
+/** The same for all Gauss–Newton arms of constant step sizes: step sizes by (first) dampings. */
 const RATES = { friedman: geometric(0.06, 10 ** 0.5, 4), diabetes: geometric(0.003, 10 ** 0.5, 4) };
 const DAMPINGS = { friedman: geometric(0.006, 10, 3), diabetes: geometric(0.1, 10, 3) };
 const gaussNewton = (task: TaskName): Cell[] =>
   RATES[task].flatMap((rate) => DAMPINGS[task].map((second) => ({ rate, second })));
+/** The line search starts at the full step, which wants more damping: as many settings, all of them dampings. */
+const FULL_STEP_DAMPINGS = { friedman: DAMPINGS.friedman, diabetes: geometric(1, 10, 3) };
+const lineSearch = (task: TaskName): Cell[] =>
+  FULL_STEP_DAMPINGS[task].flatMap((damping) =>
+    [0.1 ** 0.5, 0.1 ** 0.25, 1, 10 ** 0.25].map((factor) => ({ rate: 1, second: factor * damping })),
+  );
 const firstOrder = (rates: readonly number[]): Cell[] => rates.map((rate) => ({ rate, second: 0 }));
 const GAUSS_NEWTON = { friedman: gaussNewton("friedman"), diabetes: gaussNewton("diabetes") };
+
+/** Where the dependence on step size (rows, the line search's first) and damping (columns) is measured. */
+const GRID = [...RATES.friedman.slice(0, 3), 1, ...RATES.friedman.slice(3)].map((rate) =>
+  DAMPINGS.friedman.map((second): Cell => ({ rate, second })),
+);
 
 interface Sweep {
   /** Twelve for each task. */
   readonly cells: Readonly<Record<TaskName, readonly Cell[]>>;
   readonly make: MakeOptimizer;
+  /** Whether it is trained in all of `GRID`. */
+  readonly sensitivity?: true;
 }
 
 const SWEEPS: Readonly<Record<SweepArm, Sweep>> = {
@@ -57,17 +77,21 @@ const SWEEPS: Readonly<Record<SweepArm, Sweep>> = {
   egn: {
     cells: GAUSS_NEWTON,
     make: (learningRate, damping) => exactGaussNewton({ learningRate, damping }),
+    sensitivity: true,
   },
   egnLineSearch: {
-    cells: GAUSS_NEWTON,
+    cells: { friedman: lineSearch("friedman"), diabetes: lineSearch("diabetes") },
     make: (learningRate, damping) => exactGaussNewton({ learningRate, damping, lineSearch: true }),
+    sensitivity: true,
   },
   egnAdaptive: {
     cells: GAUSS_NEWTON,
     make: (learningRate, damping) => exactGaussNewton({ learningRate, damping, adaptiveDamping: true }),
+    sensitivity: true,
   },
 };
 type SweepArm = "sgd" | "adam" | "sgn" | "egn" | "egnLineSearch" | "egnAdaptive";
+const SWEEP_ARMS = Object.keys(SWEEPS) as SweepArm[];
 
 /** Every unit has these; what it doesn't measure is empty or 0. */
 type Metrics = {
@@ -78,11 +102,19 @@ type Metrics = {
   readonly friedmanTestCurve: readonly number[];
   readonly friedmanTrainCurve: readonly number[];
   readonly diabetesTestCurve: readonly number[];
-  /** Test errors of all cells on Friedman's function. */
-  readonly friedmanCells: readonly number[];
+  /** Test error after each epoch, of the cell that is best on validation after that epoch. */
+  readonly friedmanTunedCurve: readonly number[];
+  /** Test errors on Friedman's function in `GRID`. */
+  readonly grid: readonly (readonly number[])[];
+  /** Of that grid: see `sensitivity.ts`. The first at the full step, the second at step sizes up to it. */
+  readonly fullStepDampingSpread: number;
+  readonly dampingSpread: number;
+  readonly rateSpread: number;
+  readonly divergedShare: number;
   /** The cells chosen: Friedman's, the diabetes table's. */
   readonly chosen: readonly number[];
-  readonly stepMilliseconds: number;
+  /** Of a step, by arm in the order of `SWEEPS`. */
+  readonly stepMilliseconds: readonly number[];
   /** Of digits. */
   readonly validationLoss: number;
   readonly testError: number;
@@ -97,9 +129,14 @@ const NOTHING: Metrics = {
   friedmanTestCurve: [],
   friedmanTrainCurve: [],
   diabetesTestCurve: [],
-  friedmanCells: [],
+  friedmanTunedCurve: [],
+  grid: [],
+  fullStepDampingSpread: 0,
+  dampingSpread: 0,
+  rateSpread: 0,
+  divergedShare: 0,
   chosen: [],
-  stepMilliseconds: 0,
+  stepMilliseconds: [],
   validationLoss: 0,
   testError: 0,
   exactError: 0,
@@ -126,29 +163,48 @@ const SETTINGS: Readonly<Record<Mode, Settings>> = {
   quick: { trainSize: 500, epochs: 5, digitEpochs: 0, everything: false },
 };
 
+const sameCell = (a: Cell) => (b: Cell) => a.rate === b.rate && a.second === b.second;
+
 async function* sweep(arm: SweepArm, seed: number, settings: Settings) {
-  const { cells, make } = SWEEPS[arm];
+  const { cells, make, sensitivity } = SWEEPS[arm];
   const tasks: [TaskName, RegressionTask][] = [["friedman", friedman(seed, settings.trainSize)]];
   if (settings.everything) tasks.push(["diabetes", await diabetesTask(seed)]);
-  const results: Record<string, { curves: Curves; best: number }> = {};
+  const grid = sensitivity && settings.everything ? GRID : [];
+  // Cells beyond the twelve of the search are for the sensitivity alone.
+  const searched = cells.friedman;
+  const trained = {
+    friedman: [...searched, ...grid.flat().filter((cell) => !searched.some(sameCell(cell)))],
+    diabetes: cells.diabetes,
+  };
+  const results: Record<string, { curves: Curves; best: number; bestByEpoch: number[] }> = {};
   for (const [name, task] of tasks) {
-    const training = trainCells(make, cells[name], task, { epochs: settings.epochs, seed });
+    const training = trainCells(make, trained[name], task, { epochs: settings.epochs, seed });
     let turn = await training.next();
     for (; !turn.done; turn = await training.next()) yield { step: turn.value, of: settings.epochs };
-    results[name] = { curves: turn.value, best: argmin(turn.value.validation.at(-1)!) };
+    const bestByEpoch = turn.value.validation.map((row) => argmin(row.slice(0, cells[name].length)));
+    results[name] = { curves: turn.value, best: bestByEpoch.at(-1)!, bestByEpoch };
   }
-  const { curves, best } = results.friedman!;
+  const { curves, best, bestByEpoch } = results.friedman!;
   const second = results.diabetes;
+  const last = curves.test.at(-1)!;
+  const errors = grid.map((row) => row.map((cell) => last[trained.friedman.findIndex(sameCell(cell))]!));
+  const fullStep = GRID.findIndex(([cell]) => cell!.rate === 1);
   return {
     ...NOTHING,
-    friedmanTest: curves.test.at(-1)![best]!,
+    friedmanTest: last[best]!,
     friedmanTestCurve: columnOf(curves.test, best),
     friedmanTrainCurve: columnOf(curves.train, best),
-    friedmanCells: curves.test.at(-1)!,
+    friedmanTunedCurve: curves.test.map((row, epoch) => row[bestByEpoch[epoch]!]!),
     diabetesTest: second ? second.curves.test.at(-1)![second.best]! : 0,
     diabetesTestCurve: second ? columnOf(second.curves.test, second.best) : [],
     chosen: second ? [best, second.best] : [best],
-    stepMilliseconds: await stepTime(make, cells.friedman[best]!, tasks[0]![1]),
+    ...(errors.length > 0 && {
+      grid: errors,
+      fullStepDampingSpread: logSpread(errors[fullStep]!),
+      dampingSpread: dampingSpread(errors.slice(0, fullStep + 1)),
+      rateSpread: rateSpread(errors),
+      divergedShare: divergedShare(errors),
+    }),
   };
 }
 
@@ -158,10 +214,64 @@ function shareUntil(level: number, curve: readonly number[]): number {
   return at < 0 ? 2 : (at + 1) / curve.length;
 }
 
-/** Natural log of the worst cell's test error over the best's; what is worse than the mean counts as the mean. */
-function spread(cells: readonly number[]): number {
-  const capped = cells.map((v) => (v < 1 ? v : 1));
-  return Math.log(Math.max(...capped) / Math.min(...capped));
+/** What EGN's test error is below a rival's when it has the seconds of all the rival's epochs, both tuned for that time. */
+function aheadAtEqualTime(
+  metrics: Readonly<Record<"egn" | "adam" | "sgd" | "time", Metrics>>,
+  rival: "adam" | "sgd",
+): number {
+  const times = metrics.time.stepMilliseconds;
+  const own = metrics.egn.friedmanTunedCurve;
+  const epochs = affordableEpochs(
+    own.length,
+    times[SWEEP_ARMS.indexOf("egn")]!,
+    times[SWEEP_ARMS.indexOf(rival)]!,
+  );
+  return metrics[rival].friedmanTest - own[epochs - 1]!;
+}
+
+type Spread = "fullStepDampingSpread" | "dampingSpread" | "rateSpread" | "divergedShare";
+
+/** A variant against plain EGN in the same grid: dependence on the damping, on the step size, and divergence. */
+function sensitivityClaims(
+  better: "egnLineSearch" | "egnAdaptive",
+  damping: "fullStepDampingSpread" | "dampingSpread",
+): ComparisonClaim<"egn" | typeof better, Spread>[] {
+  const [id, variant] =
+    better === "egnLineSearch"
+      ? ["line-search", "the line search"]
+      : ["adaptive-damping", "adaptive damping"];
+  const capped = "(log ratio; errors above that of predicting the mean count as it)";
+  const [dampings, rates] = [DAMPINGS.friedman.length, GRID.length];
+  const statements: [string, Spread, string][] = [
+    [
+      "damping",
+      damping,
+      damping === "dampingSpread"
+        ? `At step sizes up to 1, the test error of the worst of ${dampings} first dampings over the best's is smaller with ${variant} ${capped}`
+        : `At (first) step size 1, the test error of the worst of ${dampings} dampings over the best's is smaller with ${variant} ${capped}`,
+    ],
+    [
+      "step-size",
+      "rateSpread",
+      `At the same damping, the test error of the worst of ${rates} (first) step sizes up to 1.9 over the best's is smaller with ${variant} ${capped}`,
+    ],
+    [
+      "divergence",
+      "divergedShare",
+      `Fewer of ${dampings * rates} settings end above the test error of predicting the mean with ${variant}`,
+    ],
+  ];
+  return statements.map(([what, metric, statement]) => ({
+    kind: "comparison",
+    id: `${id}-${what}`,
+    of: "line-search-reduces-sensitivity",
+    statement,
+    modes: ["full"],
+    metric,
+    better,
+    worse: "egn",
+    goal: "minimize",
+  }));
 }
 
 export default defineExperiment({
@@ -180,12 +290,21 @@ export default defineExperiment({
       space: { learningRate: RATES.friedman, damping: geometric(0.001, 10, 3) },
     },
     direction: { label: "Directions" },
+    time: { label: "Times of a step" },
   },
   async *run(context): AsyncGenerator<Progress, Metrics, void> {
     const { arm, seed, settings } = context;
     if (arm === "direction") {
       const { exact, truncated } = await directionErrors(seed, [1, 3, 10, 30]);
       return { ...NOTHING, exactError: exact, truncatedErrors: truncated };
+    }
+    if (arm === "time") {
+      const task = friedman(seed, settings.trainSize);
+      const timed = SWEEP_ARMS.map((name) => ({
+        make: SWEEPS[name].make,
+        cell: SWEEPS[name].cells.friedman[6]!,
+      }));
+      return { ...NOTHING, stepMilliseconds: await stepTimes(timed, task) };
     }
     if (!settings.everything && arm !== "adam" && arm !== "egn") return NOTHING;
     if (arm !== "digitsAdam" && arm !== "digitsEgn") return yield* sweep(arm, seed, settings);
@@ -272,6 +391,30 @@ export default defineExperiment({
       pass: { max: 0.5 },
     },
     {
+      kind: "statistic",
+      id: "equal-time-adam",
+      of: "test-loss-at-par-or-better",
+      statement:
+        "Friedman's function: in the seconds that Adam's epochs take, EGN's test error gets below Adam's, both tuned for that time",
+      quantity: "Adam's test error less EGN's",
+      arms: ["egn", "adam", "time"],
+      modes: ["full"],
+      perSeed: (metrics) => aheadAtEqualTime(metrics, "adam"),
+      pass: { min: 0 },
+    },
+    {
+      kind: "statistic",
+      id: "equal-time-sgd",
+      of: "test-loss-at-par-or-better",
+      statement:
+        "Friedman's function: in the seconds that the epochs of SGD with momentum take, EGN's test error gets below SGD's, both tuned for that time",
+      quantity: "SGD's test error less EGN's",
+      arms: ["egn", "sgd", "time"],
+      modes: ["full"],
+      perSeed: (metrics) => aheadAtEqualTime(metrics, "sgd"),
+      pass: { min: 0 },
+    },
+    {
       kind: "comparison",
       id: "digits-error",
       of: "test-loss-at-par-or-better",
@@ -302,29 +445,8 @@ export default defineExperiment({
       perSeed: ({ direction }) => direction.truncatedErrors[1]!,
       pass: { min: 0.01 },
     },
-    {
-      kind: "statistic",
-      id: "line-search-spread",
-      of: "line-search-reduces-sensitivity",
-      statement: "The test error of the worst of 12 settings over the best's is smaller with the line search",
-      quantity: "difference of the log ratios",
-      modes: ["full"],
-      arms: ["egn", "egnLineSearch"],
-      perSeed: ({ egn, egnLineSearch }) => spread(egn.friedmanCells) - spread(egnLineSearch.friedmanCells),
-      pass: { min: 0 },
-    },
-    {
-      kind: "statistic",
-      id: "adaptive-damping-spread",
-      of: "line-search-reduces-sensitivity",
-      statement:
-        "The test error of the worst of 12 settings over the best's is smaller with adaptive damping",
-      quantity: "difference of the log ratios",
-      modes: ["full"],
-      arms: ["egn", "egnAdaptive"],
-      perSeed: ({ egn, egnAdaptive }) => spread(egn.friedmanCells) - spread(egnAdaptive.friedmanCells),
-      pass: { min: 0 },
-    },
+    ...sensitivityClaims("egnLineSearch", "fullStepDampingSpread"),
+    ...sensitivityClaims("egnAdaptive", "dampingSpread"),
   ],
   figure: ({ Plot, units, arms, mode }) => {
     const named = arms.filter(({ name }) => name in SWEEPS);
@@ -335,7 +457,10 @@ export default defineExperiment({
       const [first] = all;
       if (!first) return [];
       // Milliseconds of a step vary with what else the machine does: the median of the seeds.
-      const step = all.map((m) => m.stepMilliseconds).sort((a, b) => a - b)[all.length >> 1]!;
+      const times = units.filter(({ arm }) => arm === "time").map(({ metrics }) => metrics.stepMilliseconds);
+      const step = times.map((t) => t[SWEEP_ARMS.indexOf(name as SweepArm)]!).sort((x, y) => x - y)[
+        times.length >> 1
+      ]!;
       return first.friedmanTestCurve.map((_, i) => ({
         arm: label,
         epoch: i + 1,
@@ -343,17 +468,47 @@ export default defineExperiment({
         error: mean(all.map((m) => m.friedmanTestCurve[i]!)),
       }));
     });
-    return (["epoch", "seconds"] as const).map((x) => ({
+    const cells = units.flatMap(({ arm, metrics }) =>
+      metrics.grid.flatMap((row, i) =>
+        row.map((error, j) => ({
+          arm: arms.find(({ name }) => name === arm)!.label,
+          rate: GRID[i]![j]!.rate,
+          damping: `λ = ${GRID[i]![j]!.second}`,
+          error: error <= 1 ? error : 1,
+        })),
+      ),
+    );
+    const curves = (["epoch", "seconds"] as const).map((x) => ({
       title: `Test error on Friedman's function by ${x === "epoch" ? "epochs" : "time"}`,
       options: {
         width: 520,
         height: 320,
-        x: { label: x, type: x === "epoch" ? "linear" : "log", grid: true },
-        y: { label: "mean squared error", type: "log", grid: true },
+        x: { label: x, type: x === "epoch" ? ("linear" as const) : ("log" as const), grid: true },
+        y: { label: "mean squared error", type: "log" as const, grid: true },
         // One legend for both, as wide as both.
         color: { legend: x === "epoch", domain: named.map(({ label }) => label) },
         marks: [Plot.line(points, { x, y: "error", stroke: "arm" })],
       },
     }));
+    const grid = {
+      title:
+        "Test error on Friedman's function by (first) step size and damping: each seed, and the median; above 1 drawn at 1",
+      options: {
+        width: 860,
+        height: 300,
+        fx: { label: null },
+        x: { label: "step size", type: "log" as const },
+        y: { label: "mean squared error", type: "log" as const, grid: true },
+        color: { legend: true },
+        marks: [
+          Plot.dot(cells, { fx: "arm", x: "rate", y: "error", stroke: "damping", opacity: 0.4 }),
+          Plot.line(
+            cells,
+            Plot.groupX({ y: "median" }, { fx: "arm", x: "rate", y: "error", stroke: "damping" }),
+          ),
+        ],
+      },
+    };
+    return cells.length > 0 ? [...curves, grid] : curves;
   },
 });

@@ -332,6 +332,95 @@ describe("adaptive damping", () => {
   });
 });
 
+describe("the line search with momentum", () => {
+  /** One weight on a line with its target at 0, after a step from 4 whose momentum points down. */
+  const line = (at: number): Objective<Tensor> => {
+    const predictOne = (w: Tensor): Tensor => reshape(sub(w, at), [1, 1]);
+    const targets = double([0], [1, 1]);
+    return {
+      loss: (w) => outputLoss("squaredError", predictOne(w), targets),
+      outputs: { predict: predictOne, targets, kind: "squaredError" },
+    };
+  };
+
+  test("takes the batch's own direction where the average of past ones ascends, and the average without a search", async () => {
+    // From 4 towards 0: d = -4/(1 + λ). On the next batch, whose target is 5, the average points away from it.
+    const damping = 1e-6;
+    const at = double([4]);
+    const second = async (lineSearch: boolean, target: number): Promise<number> => {
+      const optimizer = exactGaussNewton<Tensor>({ damping, momentum: 0.9, lineSearch });
+      const [, state] = optimizer.step(line(0), optimizer.init(at), at);
+      return item(optimizer.step(line(target), state, at)[0]);
+    };
+    const averaged = (own: number): number => (0.9 * 0.1 * -4 + 0.1 * own) / (1 - 0.81);
+    expect(await second(true, 5)).toBeCloseTo(1, 4);
+    expect(await second(false, 5)).toBeCloseTo(averaged(1), 4);
+    // Where it descends, the search follows the average too.
+    expect(await second(true, 0)).toBeCloseTo(averaged(-4), 4);
+  });
+});
+
+describe("the thresholds of adaptive damping", () => {
+  // A straight output has the trust ratio 1; a curved one any that is wanted.
+  const dampingAfter = async (ratio: number): Promise<number> => {
+    // f(w) = w + c·w² from 0 with target 1: d = 1/(1 + λ) =: d, and L(d) - L(0) = ½(d + cd² - 1)² - ½.
+    const damping = 0.5;
+    const d = 1 / (1 + damping);
+    const predicted = d - 0.5 * d * d;
+    const after = Math.sqrt(1 - 2 * ratio * predicted);
+    const c = (1 - after - d) / (d * d);
+    const curve = (w: Tensor): Tensor => reshape(add(w, mul(c, mul(w, w))), [1, 1]);
+    const targets = double([1], [1, 1]);
+    const optimizer = exactGaussNewton<Tensor>({ damping, adaptiveDamping: true });
+    const start = double([0]);
+    const [update, state] = optimizer.step(
+      {
+        loss: (w) => outputLoss("squaredError", curve(w), targets),
+        outputs: { predict: curve, targets, kind: "squaredError" },
+      },
+      optimizer.init(start),
+      start,
+    );
+    expect(await item(update)).toBeCloseTo(d, 12);
+    return (await item(state.damping)) / damping;
+  };
+
+  test.each([
+    [-1, 1.5],
+    [0.24, 1.5],
+    [0.26, 1],
+    [0.5, 1],
+    [0.74, 1],
+    [0.76, 0.5],
+    [1, 0.5],
+  ])("a trust ratio of %d multiplies λ by %d", async (ratio, factor) => {
+    expect(await dampingAfter(ratio)).toBeCloseTo(factor, 9);
+  });
+
+  test("λ falls to its floor on small batches, whose loss the model predicts at any damping", async () => {
+    const optimizer = exactGaussNewton<Tensor>({
+      learningRate: 1.9,
+      adaptiveDamping: { range: [1e-3, 10] },
+    });
+    // Fewer residuals than weights, another batch each step: always a trust ratio of 1, whatever the other batches lose.
+    let w = gaussian(30, [8, 1]);
+    let state = optimizer.init(w);
+    for (let i = 0; i < 12; i++) {
+      const [a, target] = [gaussian(40 + i, [3, 8]), gaussian(60 + i, [3, 1])];
+      const [update, next] = optimizer.step(
+        {
+          loss: (v) => outputLoss("squaredError", matmul(a, v), target),
+          outputs: { predict: (v) => matmul(a, v), targets: target, kind: "squaredError" },
+        },
+        state,
+        w,
+      );
+      [w, state] = [applyUpdates(w, update), next];
+    }
+    expect(await item(state.damping)).toBeCloseTo(1e-3, 12);
+  });
+});
+
 describe("truncated Gauss–Newton", () => {
   test.each(kinds)("with as many iterations as parameters is exact, with few is not: %s", async (kind) => {
     const { direction } = bySize(kind, 1e-2);
