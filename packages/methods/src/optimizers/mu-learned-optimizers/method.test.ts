@@ -12,6 +12,7 @@ import {
   random,
   reshape,
   scan,
+  slice,
   sqrt,
   square,
   stack,
@@ -51,6 +52,7 @@ import {
   smallFcLopt,
 } from "./method.ts";
 import { listScales } from "./muParametrization.ts";
+import { finalLoss, meanLoss, trainingLosses } from "./training.ts";
 
 const close = (values: readonly number[], digits = 4) => values.map((v) => expect.closeTo(v, digits));
 const draw = (seed: number, ...shape: number[]): Tensor => random.normal(random.key(seed), shape);
@@ -334,23 +336,31 @@ describe("μP", () => {
     const optimizer = lopt.toOptimizer<MlpParams>(phi, { scale: model.updateScale });
     const before = model.init(random.key(5));
     const slope = grad((p: MlpParams) => crossEntropy(model.apply(p, x), labels));
-    let [params, state] = [before, optimizer.init(before)];
-    for (let i = 0; i < 5; i++) {
-      const [updates, next] = optimizer.update(slope(params), state, params);
-      [params, state] = [applyUpdates(params, updates), next];
-      await evaluate([params, state]);
-    }
-    const moved = model.preactivations(params, x).map((z, i) => sub(z, model.preactivations(before, x)[i]!));
-    return Promise.all(moved.map((z) => item(sqrt(mean(square(z))))));
+    const walk = jit((start: MlpParams) => {
+      const [[after]] = scan(
+        ([now, state]: readonly [MlpParams, LearnedOptimizerState], _: Tensor) => {
+          const [updates, next] = optimizer.update(slope(now), state, now);
+          return [[applyUpdates(now, updates), next] as const, null];
+        },
+        [start, optimizer.init(start)] as const,
+        zeros([5]),
+      );
+      const ends = model.preactivations(after, x);
+      return model.preactivations(start, x).map((z, i) => sqrt(mean(square(sub(ends[i]!, z)))));
+    });
+    const moved = await walk(before);
+    const values = await Promise.all(moved.map((z) => item(z)));
+    await walk.release();
+    return values;
   }
 
-  test("keeps the change of every layer alike from width 32 to 512, where standard parametrization lets it grow", async () => {
-    const [narrow, wide] = [await changes(32, "mup"), await changes(512, "mup")];
+  test("keeps the change of every layer alike from width 64 to 1024, where standard parametrization lets it grow", async () => {
+    const [narrow, wide] = [await changes(64, "mup"), await changes(1024, "mup")];
     narrow.forEach((v, i) => {
       expect(wide[i]! / v, `layer ${i}`).toBeGreaterThan(0.5);
       expect(wide[i]! / v, `layer ${i}`).toBeLessThan(2);
     });
-    const [small, large] = [await changes(32, "sp"), await changes(512, "sp")];
+    const [small, large] = [await changes(64, "sp"), await changes(1024, "sp")];
     for (const layer of [1, 2])
       expect(Math.log(large[layer]! / small[layer]!) / Math.log(16), `layer ${layer}`).toBeGreaterThan(0.5);
   });
@@ -417,7 +427,14 @@ describe("meta-training", () => {
 
   test("starts a training afresh after its horizon, and goes on with it until then", async () => {
     const task = { init: () => zeros([1]), loss: (p: Tensor) => sum(p), examples: 1, batchSize: 1 };
-    const options = { task, optimizer: lopt, metaSteps: 4, pairs: 1, sigma: 1e-7, metaLearningRate: 1e-9 };
+    const options = {
+      task,
+      optimizer: lopt,
+      metaSteps: 4,
+      pairs: 1,
+      sigma: 1e-7,
+      metaLearningRate: 1e-9,
+    };
     const { losses } = await metaTrain(
       { ...options, truncation: 5, horizon: 10 },
       random.split(random.key(3), 1),
@@ -426,6 +443,26 @@ describe("meta-training", () => {
     expect(Math.abs(second! - first!)).toBeGreaterThan(1e-4);
     expect(third).toBeCloseTo(first!, 6);
     expect(fourth).toBeCloseTo(second!, 6);
+  });
+
+  test("counts losses above the cap, and those that are not finite, as the cap", async () => {
+    const of = async (value: number, cap?: number) => {
+      const loss = (p: Tensor): Tensor => add(sum(p), value);
+      const task = { init: () => zeros([1]), loss, examples: 1, batchSize: 1 };
+      const options = { task, optimizer: lopt, metaSteps: 2, pairs: 2, truncation: 2, horizon: 4 };
+      const { losses, phi: after } = await metaTrain(
+        cap === undefined ? options : { ...options, cap },
+        random.split(random.key(3), 1),
+      );
+      expect((await numbers(ravel(after))).every(Number.isFinite)).toBe(true);
+      return losses[0]!;
+    };
+    const cap = 3 * Math.log(10);
+    expect(await of(100)).toEqual(close([cap, cap]));
+    expect(await of(Number.NaN)).toEqual(close([cap, cap]));
+    expect(await of(Number.NEGATIVE_INFINITY)).toEqual(close([cap, cap]));
+    expect(await of(100, 20)).toEqual(close([20, 20]));
+    expect(await of(3)).toEqual(close([3, 3], 1));
   });
 
   test("refuses what makes no sense", async () => {
@@ -443,5 +480,41 @@ describe("meta-training", () => {
       { metaLearningRate: -1 },
     ])
       await expect(metaTrain({ ...options, ...bad }, keys)).rejects.toThrow(RangeError);
+  });
+});
+
+describe("a training's final loss", () => {
+  const steps = (value: number): number[] => [
+    ...new Array<number>(30).fill(5),
+    ...new Array<number>(20).fill(value),
+  ];
+
+  test("is the geometric mean over trainings, of the last 20 steps", () => {
+    expect(finalLoss([steps(1), steps(4)])).toBeCloseTo(2, 10);
+  });
+
+  test("counts no step as more than the cap, and what is not finite as the cap", () => {
+    expect(finalLoss([steps(4705)])).toBeCloseTo(3 * Math.log(10), 10);
+    expect(finalLoss([steps(Number.NaN)], 100)).toBeCloseTo(100, 10);
+    expect(meanLoss([1, Number.POSITIVE_INFINITY, 3], 5)).toBe(3);
+  });
+
+  test("trainings side by side are those that each key gives alone", async () => {
+    const labels = tensor(Int32Array.from({ length: 64 }, (_, i) => i % 3));
+    const inputs = draw(40, 64, 6);
+    const model = muParametrize({ inputs: 6, width: 4, depth: 2, outputs: 3 }, "mup");
+    const task = {
+      init: model.init,
+      loss: (p: MlpParams, rows: Tensor) =>
+        crossEntropy(model.apply(p, take(inputs, rows)), take(labels, rows)),
+      examples: 64,
+      batchSize: 16,
+    };
+    const keys = random.split(random.key(9), 2);
+    const optimizer = lopt.toOptimizer<MlpParams>(phi, { scale: model.updateScale });
+    const together = await trainingLosses(task, optimizer, 5, keys);
+    const [second] = await trainingLosses(task, optimizer, 5, slice(keys, [1, 2]));
+    expect(together[1]).toEqual(close(second!));
+    expect(together[0]).not.toEqual(close(second!));
   });
 });
