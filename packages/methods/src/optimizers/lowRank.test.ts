@@ -3,6 +3,7 @@ import {
   data,
   item,
   jit,
+  linalg,
   matmul,
   mul,
   random,
@@ -54,7 +55,11 @@ describe("leading vectors", () => {
       return item(sum(mul(c, c)));
     };
     const best = await energy(leadingVectors(g, 3));
-    const other = randomSubspaces(1, 5).refresh([g], { projections: [zeros([8, 3], "float64")] }, tensor(0));
+    const other = randomSubspaces(1, 5, 1).refresh(
+      [g],
+      { projections: [zeros([8, 3], "float64")] },
+      tensor(0),
+    );
     expect(best).toBeGreaterThan(await energy(other.projections[0]!));
   });
 });
@@ -116,7 +121,7 @@ describe("GaLore", () => {
   });
 
   test("random projections are orthonormal, change at the gap and only there", async () => {
-    const rule = randomSubspaces(2, 3);
+    const rule = randomSubspaces(2, 3, 64);
     const before: Subspaces = { projections: [zeros([5, 2], "float64")] };
     const at = (step: number, s = before) => rule.refresh([], s, double([step], []));
     const [first, second] = [at(0), at(2)];
@@ -125,6 +130,26 @@ describe("GaLore", () => {
     expect(await gap(at(1, first).projections[0]!, p)).toBe(0);
     expect(await gap(second.projections[0]!, p)).toBeGreaterThan(0.1);
     expect(await gap(at(0).projections[0]!, p)).toBe(0);
+    // Whoever draws with the same seed gets other numbers.
+    const own = random.normal(random.fold(random.key(3), 0), [5, 2], { dtype: "float64" });
+    expect(await gap(p, linalg.qr(own).q)).toBeGreaterThan(0.1);
+  });
+
+  test("as many random projections as asked for are drawn, the seed's own, before the first comes again", async () => {
+    const options = { rank: 2, scale: 1, updateGap: 3, projection: "random" } as const;
+    const ones = add(zeros([4, 6], "float64"), 1);
+    const at = async (step: number, more: { readonly draws?: number; readonly seed?: number }) => {
+      const o = galore(sgd<Tensor>(rate), { ...options, ...more });
+      return o.update(ones, { ...o.init(start), step: double([step], []) }, start)[0];
+    };
+    const first = await at(0, { draws: 5 });
+    for (const turn of [1, 2, 3, 4])
+      expect(await gap(await at(3 * turn, { draws: 5 }), first)).toBeGreaterThan(1e-3);
+    expect(await gap(await at(15, { draws: 5 }), first)).toBe(0);
+    expect(await gap(await at(3 * 63, {}), await at(0, {}))).toBeGreaterThan(1e-3);
+    expect(await gap(await at(3 * 64, {}), await at(0, {}))).toBe(0);
+    expect(await gap(await at(0, { seed: 1 }), await at(0, {}))).toBeGreaterThan(1e-3);
+    expect(await gap(await at(0, { seed: 0 }), await at(0, {}))).toBe(0);
   });
 
   test("the state holds r·m moments twice and n·r numbers of the projection", () => {
@@ -174,10 +199,14 @@ describe("bad input", () => {
     ).not.toThrow();
   });
 
-  test("gaps below 1 and learning rates of 0 or less", () => {
+  test("gaps and draws below 1 and learning rates of 0 or less", () => {
     for (const updateGap of [0, -1, 2.5, Number.NaN])
       expect(() => galore(adam({ learningRate: 0.1 }), { rank: 1, updateGap })).toThrow(
         /updateGap must be a positive/,
+      );
+    for (const draws of [0, 1.5, Number.NaN])
+      expect(() => galore(adam({ learningRate: 0.1 }), { rank: 1, draws })).toThrow(
+        /draws must be a positive/,
       );
     expectRatesRefused((learningRate) => galore(adam({ learningRate }), { rank: 1 }));
   });

@@ -83,11 +83,14 @@ export const singularSubspaces = (gap: number): SubspaceRule<Subspaces> => ({
   }),
 });
 
-/** Random subspaces drawn ahead; later ones repeat them. */
-const RANDOM_SUBSPACES = 64;
+/** Keeps the subspaces apart from other draws of the same seed. */
+const SUBSPACES = 0x5b5;
 
-/** Uniformly random orthonormal columns, others every `gap` steps: what its seed tells need not be kept as state. */
-export const randomSubspaces = (gap: number, seed = 0): SubspaceRule<Subspaces> => ({
+/**
+ * Uniformly random orthonormal columns, others every `gap` steps: what its seed tells need not be kept as state. The first
+ * `draws` subspaces are independent, and then come again in the same order.
+ */
+export const randomSubspaces = (gap: number, seed: number, draws: number): SubspaceRule<Subspaces> => ({
   init: (matrices, rank) => ({ projections: zeroProjections(matrices, rank) }),
   refresh: (_, { projections }, step) => ({
     projections: cond(
@@ -96,11 +99,11 @@ export const randomSubspaces = (gap: number, seed = 0): SubspaceRule<Subspaces> 
         p.map((old, i) => {
           const { dtype } = old;
           const pool = random.normal(
-            random.fold(random.key(seed), i),
-            [RANDOM_SUBSPACES, ...old.shape],
+            random.fold(random.fold(random.key(seed), SUBSPACES), i),
+            [draws, ...old.shape],
             dtype === "float64" ? { dtype } : {},
           );
-          const turn = mod(floor(div(now, Math.min(gap, Number.MAX_SAFE_INTEGER))), RANDOM_SUBSPACES);
+          const turn = mod(floor(div(now, Math.min(gap, Number.MAX_SAFE_INTEGER))), draws);
           return linalg.qr(take(pool, cast(turn, "int32"))).q;
         }),
       (p: readonly Tensor[]) => [...p],
@@ -244,23 +247,31 @@ export interface GaloreOptions extends LowRankOptions {
   readonly updateGap?: number;
   /** Leading singular vectors of the current gradient (default), or random ones. */
   readonly projection?: "svd" | "random";
-  /** Of random projections. */
+  /** Of random projections; 0 by default. */
   readonly seed?: number;
+  /**
+   * Random projections drawn ahead, 64 by default. After `draws · updateGap` steps they come again in the same order, so that a
+   * longer training needs more: the steps over the gap.
+   */
+  readonly draws?: number;
 }
 
 /**
  * GaLore (Zhao et al., 2024): the base optimizer works on `PᵀG` with P the leading left singular vectors of the gradient
  * every `updateGap` steps; its state is kept, unrotated, when P changes. `scale` is 0.25 by default, as in pre-training.
- * @throws RangeError for a gap that is not a positive whole number (or `Infinity`), and as `lowRank` does.
+ * @throws RangeError for a gap that is not a positive whole number (or `Infinity`), for `draws` that is not a positive whole
+ *   number, and as `lowRank` does.
  * @example
  * const optimizer = galore(adam<MlpParams>({ learningRate: 0.01 }), { rank: 8, select: (t) => t.shape[0] === 64 });
  */
 export function galore<P, B>(
   base: GradientTransformation<P, B>,
-  { updateGap = 200, projection = "svd", seed = 0, scale = 0.25, ...options }: GaloreOptions,
+  { updateGap = 200, projection = "svd", seed = 0, draws = 64, scale = 0.25, ...options }: GaloreOptions,
 ): GradientTransformation<P, LowRankState<B, Subspaces>> {
   requireGap("galore", updateGap);
-  const rule = projection === "svd" ? singularSubspaces(updateGap) : randomSubspaces(updateGap, seed);
+  if (!(draws >= 1 && Number.isInteger(draws)))
+    throw new RangeError(`galore: draws must be a positive whole number, got ${draws}`);
+  const rule = projection === "svd" ? singularSubspaces(updateGap) : randomSubspaces(updateGap, seed, draws);
   return lowRank("galore", base, { ...options, scale }, rule);
 }
 

@@ -16,7 +16,7 @@ import {
   treeMap,
   zerosLike,
 } from "@prior-art/tensor";
-import { applyUpdates, type GradientTransformation, scaleByAdam } from "@prior-art/toolkit/optim";
+import { adam, applyUpdates, type GradientTransformation } from "@prior-art/toolkit/optim";
 import { galore, onlineSubspaceDescent } from "./method.ts";
 
 /**
@@ -37,14 +37,25 @@ export const momentumFlow = <P>(
 /** `jumping`: random subspaces anew at every step; `random`: after each 5 units of time. */
 export type PathRule = "frozen" | "jumping" | "random" | "pca";
 
-const rulesOf = (h: number, damping: number, rank: number) => {
+/** The optimizer of each path of subspaces. */
+export const rulesOf = ({ h, steps, rank, seed }: FlowOptions, damping: number) => {
   const base = momentumFlow<Tensor>(h, damping);
+  /** No subspace comes twice. */
+  const randomEvery = (updateGap: number) =>
+    galore(base, {
+      rank,
+      scale: 1,
+      updateGap,
+      projection: "random",
+      seed,
+      draws: Math.ceil(steps / updateGap),
+    });
   return {
     frozen: galore(base, { rank, scale: 1, updateGap: Number.POSITIVE_INFINITY }),
-    jumping: galore(base, { rank, scale: 1, updateGap: 1, projection: "random" }),
-    random: galore(base, { rank, scale: 1, updateGap: Math.round(5 / h), projection: "random" }),
+    jumping: randomEvery(1),
+    random: randomEvery(Math.round(5 / h)),
     // The same path of subspaces in physical time, whatever the step.
-    pca: onlineSubspaceDescent(base, { rank, pca: { optimizer: scaleByAdam(), learningRate: 0.5 * h } }),
+    pca: onlineSubspaceDescent(base, { rank, pca: { optimizer: adam({ learningRate: 0.5 * h }) } }),
   };
 };
 
@@ -71,15 +82,8 @@ export interface Flow {
  * The flow on least squares `½‖A(W - W*)‖²` with `W` `[size, size]` and singular values of A from 1 down to 0.3, in float64,
  * from `W = 0` and no momentum.
  */
-export async function flow({
-  rule,
-  seed,
-  h,
-  steps,
-  rank,
-  size = 64,
-  damping = 1,
-}: FlowOptions): Promise<Flow> {
+export async function flow(options: FlowOptions): Promise<Flow> {
+  const { rule, seed, h, steps, size = 64, damping = 1 } = options;
   const normal = (i: number): Tensor =>
     random.normal(random.fold(random.key(seed), i), [size, size], { dtype: "float64" });
   const [left, right] = [linalg.qr(normal(0)).q, linalg.qr(normal(1)).q];
@@ -87,7 +91,7 @@ export async function flow({
   const a = matmul(mul(left, values), transpose(right));
   const best = normal(2);
   await evaluate({ a, best });
-  const optimizer = rulesOf(h, damping, rank)[rule];
+  const optimizer = rulesOf(options, damping)[rule];
   const lossOf = (w: Tensor): Tensor => {
     const residual = matmul(a, sub(w, best));
     return mul(0.5, sum(mul(residual, residual)));

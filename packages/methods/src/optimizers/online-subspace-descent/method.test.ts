@@ -36,8 +36,9 @@ import {
 } from "../testing/contract.ts";
 import { double, gap, gaussian } from "../testing/doubles.ts";
 import { path } from "../testing/paths.ts";
-import { flow } from "./flow.ts";
-import { onlinePcaGradient, onlinePcaLoss, onlineSubspaceDescent } from "./method.ts";
+import { approximateVectors } from "./cost.ts";
+import { flow, rulesOf } from "./flow.ts";
+import { onlinePcaGradient, onlinePcaLoss, onlineSubspaceDescent, type PcaOptions } from "./method.ts";
 
 const eye = (n: number): Tensor =>
   double(
@@ -152,27 +153,52 @@ describe("online subspace descent", () => {
   test("P takes a step of its own optimizer down the PCA loss of the same gradient", async () => {
     const o = onlineSubspaceDescent(adam<Tensor>(rate), {
       rank: 2,
-      pca: { optimizer: sgd<readonly Tensor[]>({ learningRate: 1 }), learningRate: 0.01, mu: 0.3 },
+      pca: { optimizer: sgd<readonly Tensor[]>({ learningRate: 0.01 }), mu: 0.3 },
     });
     const { states } = await path(o, start, gradients);
     const [before, after] = [states[1]!.subspaces.projections[0]!, states[2]!.subspaces.projections[0]!];
-    // sgd turns gradients into their negatives; the rate's own minus turns them back, so this is an ascent.
     expect(
-      await gap(after, add(before, mul(0.01, onlinePcaGradient(before, gradients[2]!, 0.3)))),
+      await gap(after, sub(before, mul(0.01, onlinePcaGradient(before, gradients[2]!, 0.3)))),
     ).toBeLessThan(1e-9);
-    const plain = onlineSubspaceDescent(adam<Tensor>(rate), { rank: 2 });
-    const step = jit((g: Tensor, s: ReturnType<typeof plain.init>) => plain.update(g, s, start)[1]);
-    let state = plain.init(start);
-    let last = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < 40; i++) {
-      const g = i < 2 ? gradients[0]! : gradients[1]!;
-      state = await step(g, state);
-      if (i >= 2 && i % 10 === 0) {
-        const loss = await item(onlinePcaLoss(state.subspaces.projections[0]!, g));
-        expect(loss).toBeLessThan(last);
-        last = loss;
+  });
+
+  test("every ordinary optimizer of P goes down the PCA loss", async () => {
+    const learningRate = 5e-3;
+    const none = {};
+    const optimizers = [sgd<readonly Tensor[]>({ learningRate }), adam<readonly Tensor[]>({ learningRate })];
+    const choices = [
+      none,
+      ...optimizers.map((optimizer) => ({ optimizer })),
+      { optimizer: lion<readonly Tensor[]>({ learningRate: 1e-3 }) },
+    ];
+    for (const pca of choices as readonly PcaOptions<unknown>[]) {
+      const o = onlineSubspaceDescent(adam<Tensor>(rate), { rank: 2, pca });
+      const step = jit((g: Tensor, s: ReturnType<typeof o.init>) => o.update(g, s, start)[1]);
+      let state = o.init(start);
+      let last = Number.POSITIVE_INFINITY;
+      for (let i = 0; i < 40; i++) {
+        const g = i < 2 ? gradients[0]! : gradients[1]!;
+        state = await step(g, state);
+        if (i >= 2 && i % 10 === 0) {
+          const loss = await item(onlinePcaLoss(state.subspaces.projections[0]!, g));
+          expect(loss).toBeLessThan(last);
+          last = loss;
+        }
       }
     }
+  });
+
+  test("by default P moves by Adam at 5e-3 with μ = 0.1", async () => {
+    const pOf = async (pca: PcaOptions<unknown>) =>
+      (await path(onlineSubspaceDescent(sgd<Tensor>(rate), { rank: 2, pca }), start, gradients)).states[3]!
+        .subspaces.projections[0]!;
+    const usual = await pOf({});
+    const optimizer = adam<readonly Tensor[]>({ learningRate: 5e-3 });
+    expect(await gap(usual, await pOf({ optimizer, mu: 0.1 } as PcaOptions<unknown>))).toBe(0);
+    expect(await gap(usual, await pOf({ mu: 0 }))).toBeGreaterThan(1e-6);
+    const [P, G] = [gaussian(1, [5, 3]), gaussian(2, [5, 7])];
+    expect(await gap(onlinePcaGradient(P, G), onlinePcaGradient(P, G, 0.1))).toBe(0);
+    expect(await item(sub(onlinePcaLoss(P, G), onlinePcaLoss(P, G, 0.1)))).toBe(0);
   });
 
   test("a tall matrix is treated as its transpose", async () => {
@@ -212,7 +238,30 @@ describe("online subspace descent", () => {
   });
 });
 
+describe("subspace iteration", () => {
+  test("finds the leading subspace where singular values fall fast, orthonormal", async () => {
+    const q = (seed: number) => linalg.qr(gaussian(seed, [8, 8])).q;
+    const g = matmul(mul(q(4), double([5, 4, 3, 0.1, 0.08, 0.06, 0.03, 0.01], [8])), q(5));
+    const found = approximateVectors(g, gaussian(6, [8, 3]));
+    expect(await gap(matmul(transpose(found), found), eye(3))).toBeLessThan(1e-12);
+    const cosines = await data(linalg.singularValues(matmul(transpose(leadingVectors(g, 3)), found)));
+    expect(Math.min(...cosines)).toBeGreaterThan(1 - 1e-6);
+  });
+});
+
 describe("the energy", () => {
+  test("random paths are the seed's own, and no subspace comes twice", async () => {
+    const at = async (seed: number, step: number) => {
+      const { jumping } = rulesOf({ rule: "jumping", h: 0.1, steps: 100, rank: 2, seed }, 1);
+      const w = gaussian(1, [4, 6]);
+      const state = { ...jumping.init(w), step: double([step], []) };
+      return jumping.update(w, state, w)[1].subspaces.projections[0]!;
+    };
+    const first = await at(3, 0);
+    for (const step of [1, 63, 64, 99]) expect(await gap(await at(3, step), first)).toBeGreaterThan(1e-3);
+    expect(await gap(await at(4, 0), first)).toBeGreaterThan(1e-3);
+  });
+
   test("falls as the flow says up to the square of the step, on every path of projections", async () => {
     for (const rule of ["frozen", "jumping", "random", "pca"] as const) {
       const at = (h: number) => flow({ rule, seed: 1, h, steps: Math.round(1 / h), rank: 3, size: 12 });
@@ -244,6 +293,10 @@ describe("bad input", () => {
     expectRatesRefused((learningRate) => onlineSubspaceDescent(base, { rank: 1, pca: { learningRate } }));
     for (const mu of [-1, Number.NaN])
       expect(() => onlineSubspaceDescent(base, { rank: 1, pca: { mu } })).toThrow(/mu must not be negative/);
+    const optimizer = sgd<readonly Tensor[]>({ learningRate: 0.1 });
+    expect(() => onlineSubspaceDescent(base, { rank: 1, pca: { optimizer, learningRate: 0.1 } })).toThrow(
+      /an optimizer of P has its own/,
+    );
   });
 
   test("a tree that changed since init", () => {

@@ -14,20 +14,13 @@ import {
   where,
   zeros,
 } from "@prior-art/tensor";
-import {
-  applyUpdates,
-  type CountState,
-  chain,
-  type GradientTransformation,
-  type LearningRate,
-  scaleByAdam,
-  scaleByLearningRate,
-} from "@prior-art/toolkit/optim";
+import { adam, applyUpdates, type GradientTransformation, type LearningRate } from "@prior-art/toolkit/optim";
 import {
   type LowRankOptions,
   type LowRankState,
   leadingVectors,
   lowRank,
+  type SubspaceRule,
   type Subspaces,
 } from "../lowRank.ts";
 
@@ -71,11 +64,11 @@ export function onlinePcaGradient(projection: Tensor, gradient: Tensor, mu = 0.1
 }
 
 export interface PcaOptions<S> {
-  /** Turns the loss's gradients into directions; Adam's by default. */
+  /** Minimizes the loss of P; any optimizer, with a rate of its own. Adam at `learningRate` by default. */
   readonly optimizer?: GradientTransformation<readonly Tensor[], S>;
   /**
-   * η_P, 5e-3 by default: 1/200, one over the steps between GaLore's projections. The authors' code lets it follow the
-   * schedule of the weights' rate.
+   * η_P of the default Adam, 5e-3 by default: 1/200, one over the steps between GaLore's projections. The authors' code lets
+   * it follow the schedule of the weights' rate.
    */
   readonly learningRate?: LearningRate;
   /** μ of the orthogonality term, 0.1 by default as in the paper; the authors' code has none (0). */
@@ -83,7 +76,7 @@ export interface PcaOptions<S> {
 }
 
 export interface OnlineSubspaces<S> extends Subspaces {
-  readonly pca: readonly [S, CountState];
+  readonly pca: S;
 }
 
 export interface OnlineSubspaceOptions<S> extends LowRankOptions {
@@ -91,34 +84,25 @@ export interface OnlineSubspaceOptions<S> extends LowRankOptions {
 }
 
 /**
- * Online Subspace Descent: the base optimizer works on `PᵀG`, its update is projected back, `scale · P · update`, and
- * then P takes one step of online PCA on `onlinePcaLoss` of the same gradient. P starts at the leading singular
- * vectors of the first gradient; no other decomposition is made. Any base optimizer will do; tensors that are not
- * `select`ed (all matrices by default; the paper leaves out embedding and head) are the base optimizer's alone. Decay
- * of weights belongs behind, in a chain.
- *
- * `scale` is 1 by default (the paper's scripts have 0.25 to 1).
- * @throws RangeError from `init` for a rank larger than a chosen matrix; at once for a rate of P that is not positive or a
- *   negative μ. @throws TensorError from `update` when gradients or state don't fit the parameters.
- * @example
- * const optimizer = onlineSubspaceDescent(adam<MlpParams>({ learningRate: 0.01 }), { rank: 8 });
- * let state = optimizer.init(params);
- * const [updates, next] = optimizer.update(gradients, state, params);
+ * How the projections move: from the leading singular vectors of the first gradients on, one step of online PCA after each
+ * update of the weights.
+ * @throws RangeError for a rate of P that is not positive, a rate beside an optimizer, or a negative μ.
  */
-export function onlineSubspaceDescent<P, B, S = unknown>(
-  base: GradientTransformation<P, B>,
-  { pca: { optimizer, learningRate = 5e-3, mu = 0.1 } = {}, ...options }: OnlineSubspaceOptions<S>,
-): GradientTransformation<P, LowRankState<B, OnlineSubspaces<S>>> {
+export function onlineSubspaces<S = unknown>({
+  optimizer,
+  learningRate,
+  mu = 0.1,
+}: PcaOptions<S> = {}): SubspaceRule<OnlineSubspaces<S>> {
   if (!(mu >= 0)) throw new RangeError(`onlineSubspaceDescent: mu must not be negative, got ${mu}`);
-  const direction = (optimizer ?? scaleByAdam()) as GradientTransformation<readonly Tensor[], S>;
-  const pca = chain<
+  if (optimizer && learningRate !== undefined)
+    throw new RangeError(
+      "onlineSubspaceDescent: learningRate is that of the default optimizer of P; an optimizer of P has its own",
+    );
+  const pca = (optimizer ?? adam({ learningRate: learningRate ?? 5e-3 })) as GradientTransformation<
     readonly Tensor[],
-    readonly [
-      GradientTransformation<readonly Tensor[], S>,
-      GradientTransformation<readonly Tensor[], CountState>,
-    ]
-  >(direction, scaleByLearningRate(learningRate));
-  return lowRank("onlineSubspaceDescent", base, options, {
+    S
+  >;
+  return {
     init: (matrices, rank) => {
       const projections: readonly Tensor[] = matrices.map((m) => zeros([m.shape[0]!, rank], m.dtype));
       return { projections, pca: pca.init(projections) };
@@ -138,5 +122,26 @@ export function onlineSubspaceDescent<P, B, S = unknown>(
       const [updates, next] = pca.update(slopes, memory, projections);
       return { projections: applyUpdates(projections, updates), pca: next };
     },
-  });
+  };
+}
+
+/**
+ * Online Subspace Descent: the base optimizer works on `PᵀG`, its update is projected back, `scale · P · update`, and
+ * then P takes one step of online PCA on `onlinePcaLoss` of the same gradient. P starts at the leading singular
+ * vectors of the first gradient; no other decomposition is made. Any base optimizer will do; tensors that are not
+ * `select`ed (all matrices by default; the paper leaves out embedding and head) are the base optimizer's alone. Decay
+ * of weights belongs behind, in a chain.
+ *
+ * `scale` is 1 by default (the paper's scripts have 0.25 to 1).
+ * @throws RangeError from `init` for a rank larger than a chosen matrix; at once as `onlineSubspaces` does. @throws TensorError from `update` when gradients or state don't fit the parameters.
+ * @example
+ * const optimizer = onlineSubspaceDescent(adam<MlpParams>({ learningRate: 0.01 }), { rank: 8 });
+ * let state = optimizer.init(params);
+ * const [updates, next] = optimizer.update(gradients, state, params);
+ */
+export function onlineSubspaceDescent<P, B, S = unknown>(
+  base: GradientTransformation<P, B>,
+  { pca, ...options }: OnlineSubspaceOptions<S>,
+): GradientTransformation<P, LowRankState<B, OnlineSubspaces<S>>> {
+  return lowRank("onlineSubspaceDescent", base, options, onlineSubspaces(pca));
 }
