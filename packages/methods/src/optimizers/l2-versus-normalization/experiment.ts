@@ -4,26 +4,14 @@ import {
   type Progress,
   type RunContext,
 } from "@prior-art/toolkit/experiment";
-import { linearSlope } from "@prior-art/toolkit/stats";
-import {
-  type CellResult,
-  recursionError,
-  rescaledGap,
-  type Sizes,
-  trainGrid,
-  unitNormSpread,
-} from "./sweep.ts";
-
-const RATES = [0.01, 0.03, 0.1, 0.3];
-const PENALTIES = [1e-5, 1e-4, 1e-3, 1e-2];
-/** Only for the law of the norm, which asks for penalties that act within the training. */
-const STRONG = [3e-2, 1e-1];
-const BATCH = 64;
+import { effectiveRateGap, recursionError, rescaledGap, unitNormSpread } from "./exact.ts";
+import { coefficient, partialShare, spreadWithin } from "./regression.ts";
+import { type CellResult, type Sizes, trainGrid } from "./sweep.ts";
 
 interface Settings extends Sizes {
   readonly rates: readonly number[];
-  readonly penalties: readonly number[];
-  readonly strong: readonly number[];
+  /** ηλ of the cells; each goes with every rate. */
+  readonly products: readonly number[];
   /** Steps of the exact comparisons. */
   readonly exactSteps: number;
 }
@@ -32,12 +20,15 @@ type Arm = "normalized" | "plain" | "rescaled" | "unitNorm";
 
 /** What an arm doesn't measure is 0 or empty. */
 type Metrics = {
-  /** Of the cells in order: rates by penalties, then rates by strong penalties. */
+  /** Of the cells in order. */
   readonly rates: readonly number[];
   readonly penalties: readonly number[];
   readonly testNll: readonly number[];
   readonly firstNorms: readonly number[];
   readonly secondNorms: readonly number[];
+  /** g̃² of the two layers. */
+  readonly firstSquares: readonly number[];
+  readonly secondSquares: readonly number[];
   readonly sgdGap: number;
   readonly momentumGap: number;
   readonly adamGap: number;
@@ -45,6 +36,7 @@ type Metrics = {
   readonly adamWrongGap: number;
   readonly recursion: number;
   readonly spread: number;
+  readonly effectiveGap: number;
 };
 
 const NOTHING: Metrics = {
@@ -53,12 +45,15 @@ const NOTHING: Metrics = {
   testNll: [],
   firstNorms: [],
   secondNorms: [],
+  firstSquares: [],
+  secondSquares: [],
   sgdGap: 0,
   momentumGap: 0,
   adamGap: 0,
   adamWrongGap: 0,
   recursion: 0,
   spread: 0,
+  effectiveGap: 0,
 };
 
 async function* run({
@@ -66,10 +61,12 @@ async function* run({
   seed,
   settings,
 }: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
-  const { rates, penalties, strong, exactSteps, epochs } = settings;
+  const { rates, products, exactSteps, epochs } = settings;
   if (arm === "unitNorm") {
-    yield { step: 0, of: 1 };
-    return { ...NOTHING, spread: await unitNormSpread(Math.ceil(exactSteps / 4), seed) };
+    yield { step: 0, of: 2 };
+    const spread = await unitNormSpread(exactSteps, seed);
+    yield { step: 1, of: 2 };
+    return { ...NOTHING, spread, effectiveGap: await effectiveRateGap(exactSteps, seed) };
   }
   if (arm === "rescaled") {
     const alpha = 2.5;
@@ -85,9 +82,7 @@ async function* run({
     const recursion = await recursionError(exactSteps, seed);
     return { ...NOTHING, sgdGap, momentumGap, adamGap, adamWrongGap, recursion };
   }
-  const cells = [penalties, arm === "normalized" ? strong : []].flatMap((lambdas) =>
-    rates.flatMap((rate) => lambdas.map((lambda) => ({ rate, lambda }))),
-  );
+  const cells = products.flatMap((product) => rates.map((rate) => ({ rate, lambda: product / rate })));
   const training = trainGrid(cells, arm === "normalized", settings, seed);
   let turn = await training.next();
   for (; !turn.done; turn = await training.next())
@@ -100,65 +95,68 @@ async function* run({
     testNll: results.map(({ testNll }) => testNll),
     firstNorms: results.map((cell) => cell.norms[0]),
     secondNorms: results.map((cell) => cell.norms[1]),
+    firstSquares: results.map((cell) => cell.squares[0]),
+    secondSquares: results.map((cell) => cell.squares[1]),
   };
-}
-
-/** What is left of `y` after least squares on the columns, which are made orthogonal one by one. */
-function residual(y: readonly number[], columns: readonly (readonly number[])[]): number[] {
-  const dot = (a: readonly number[], b: readonly number[]) => a.reduce((t, v, i) => t + v * b[i]!, 0);
-  const basis: (readonly number[])[] = [];
-  const rest = (v: readonly number[]) =>
-    basis.reduce<readonly number[]>((r, b) => {
-      const c = dot(r, b) / dot(b, b);
-      return r.map((value, i) => value - c * b[i]!);
-    }, v);
-  for (const column of columns) basis.push(rest(column));
-  return [...rest(y)];
 }
 
 const averages = (lists: readonly (readonly number[])[]): number[] =>
   lists[0]!.map((_, i) => lists.reduce((total, list) => total + list[i]!, 0) / lists.length);
 
-/**
- * Share of what a quadratic in log ηλ leaves of the log of the test log loss (the seeds' mean) that log η/λ explains;
- * strong penalties left out.
- */
-function partialShare(metrics: readonly Metrics[]): number {
+/** Cells whose mean test log loss over the seeds is a number, and its log. */
+function losses(metrics: readonly Metrics[]) {
   const { rates, penalties } = metrics[0]!;
-  const mean = averages(metrics.map(({ testNll }) => testNll));
-  const used = mean.flatMap((nll, i) => (Number.isFinite(nll) && penalties[i]! <= 0.01 ? [i] : []));
-  const y = used.map((i) => Math.log(mean[i]!));
-  const u = used.map((i) => Math.log(rates[i]! * penalties[i]!));
-  const z = used.map((i) => Math.log(rates[i]! / penalties[i]!));
-  const known = [u.map(() => 1), u, u.map((v) => v * v)];
-  const [left, extra] = [residual(y, known), residual(z, known)];
-  const dot = (a: readonly number[], b: readonly number[]) => a.reduce((t, v, i) => t + v * b[i]!, 0);
-  return dot(left, extra) ** 2 / (dot(left, left) * dot(extra, extra));
-}
-
-/** Log–log slope of the norms on η/λ over the cells with `4ηλ · steps > 2`, mean of the two layers. */
-function normSlope({ rates, penalties, firstNorms, secondNorms }: Metrics, { train, epochs }: Sizes): number {
-  const steps = epochs * Math.floor(train / BATCH);
-  const settled = rates.flatMap((rate, i) => (4 * rate * penalties[i]! * steps > 2 ? [i] : []));
-  const ratio = settled.map((i) => Math.log(rates[i]! / penalties[i]!));
-  const slopes = [firstNorms, secondNorms].map(
-    (norms) =>
-      linearSlope(
-        ratio,
-        settled.map((i) => Math.log(norms[i]!)),
-      ).slope,
+  return averages(metrics.map(({ testNll }) => testNll)).flatMap((nll, i) =>
+    Number.isFinite(nll) ? [{ rate: rates[i]!, lambda: penalties[i]!, logLoss: Math.log(nll) }] : [],
   );
-  return (slopes[0]! + slopes[1]!) / 2;
 }
 
-const FULL: Settings = {
-  train: 600,
-  epochs: 100,
-  rates: RATES,
-  penalties: PENALTIES,
-  strong: STRONG,
-  exactSteps: 200,
-};
+/** Partial R² of log η/λ, given a quadratic in log ηλ, for the log of the test log loss (the seeds' mean). */
+function shareOfRatio(metrics: readonly Metrics[]): number {
+  const cells = losses(metrics);
+  const product = cells.map(({ rate, lambda }) => Math.log(rate * lambda));
+  return partialShare(
+    cells.map(({ logLoss }) => logLoss),
+    cells.map(({ rate, lambda }) => Math.log(rate / lambda)),
+    [product, product.map((v) => v * v)],
+  );
+}
+
+/** Root mean square distance of the log of the test log loss (the seeds' mean) from its mean at the same ηλ. */
+function spreadAtProduct(metrics: readonly Metrics[]): number {
+  const cells = losses(metrics);
+  return spreadWithin(
+    cells.map(({ logLoss }) => logLoss),
+    cells.map(({ rate, lambda }) => (rate * lambda).toPrecision(3)),
+  );
+}
+
+const logs = (values: readonly number[]): number[] => values.map(Math.log);
+
+/** The mean over the two layers of a statistic of the cells' log norms and log g̃². */
+function ofLayers(
+  { firstNorms, secondNorms, firstSquares, secondSquares }: Metrics,
+  statistic: (norms: readonly number[], squares: readonly number[]) => number,
+): number {
+  return (
+    (statistic(logs(firstNorms), logs(firstSquares)) + statistic(logs(secondNorms), logs(secondSquares))) / 2
+  );
+}
+
+/** Log–log slope of the norms on `ηg̃²/4λ`. */
+const lawSlope = (metrics: Metrics): number =>
+  ofLayers(metrics, (norms, squares) =>
+    coefficient(
+      norms,
+      squares.map((g, i) => g + Math.log(metrics.rates[i]! / (4 * metrics.penalties[i]!))),
+    ),
+  );
+
+/** Exponent of η in the norms, λ being fixed, or of λ at a fixed η. */
+function exponent(metrics: Metrics, of: "rates" | "penalties"): number {
+  const other = of === "rates" ? "penalties" : "rates";
+  return ofLayers(metrics, (norms) => coefficient(norms, logs(metrics[of]), [logs(metrics[other])]));
+}
 
 const same = (
   id: string,
@@ -178,17 +176,16 @@ const same = (
 
 export default defineExperiment({
   settings: {
-    full: FULL,
-    quick: {
+    full: {
       train: 600,
-      epochs: 20,
-      rates: [0.03, 0.3],
-      penalties: [1e-4, 1e-2],
-      strong: [],
-      exactSteps: 20,
+      epochs: 300,
+      rates: [0.03, 0.1, 0.3],
+      products: [1e-3, 2e-3, 4e-3, 8e-3],
+      exactSteps: 200,
     },
+    quick: { train: 600, epochs: 20, rates: [0.03, 0.3], products: [1e-3, 8e-3], exactSteps: 20 },
   },
-  seeds: { full: 6, quick: 1 },
+  seeds: { full: 4, quick: 1 },
   arms: {
     normalized: { label: "Batch normalization" },
     plain: { label: "No normalization" },
@@ -211,9 +208,21 @@ export default defineExperiment({
     ),
     {
       kind: "deterministic",
+      id: "effective-rate",
+      of: "no-regularizing-effect",
+      statement:
+        "SGD with penalties of 0 to 0.1 computes the same functions, to 1e-6, as SGD without a penalty on weights of norm 1 at the rates η/((1 - 2ηλ)‖w‖²)",
+      arm: "unitNorm",
+      metric: "effectiveGap",
+      expected: 0,
+      tolerance: 1e-6,
+    },
+    {
+      kind: "deterministic",
       id: "unit-norm-spread",
       of: "no-regularizing-effect",
-      statement: "At norm 1 the test log loss is the same for penalties of 0 to 0.1, to 1e-6",
+      statement:
+        "With weights scaled back to norm 1 after every step, at rates η/(1 + 2ηλ), the test log loss is the same for penalties of 0 to 0.1, to 1e-6 (a check of the wrapper: normalization isn't needed for it)",
       arm: "unitNorm",
       metric: "spread",
       expected: 0,
@@ -228,7 +237,7 @@ export default defineExperiment({
       quantity: "partial R² of log η/λ",
       modes: ["full"],
       arms: ["normalized"],
-      acrossSeeds: (seeds) => partialShare(seeds.map(({ normalized }) => normalized)),
+      acrossSeeds: (seeds) => shareOfRatio(seeds.map(({ normalized }) => normalized)),
       pass: { max: 0.15 },
     },
     {
@@ -240,8 +249,22 @@ export default defineExperiment({
       modes: ["full"],
       arms: ["normalized", "plain"],
       acrossSeeds: (seeds) =>
-        partialShare(seeds.map(({ plain }) => plain)) -
-        partialShare(seeds.map(({ normalized }) => normalized)),
+        shareOfRatio(seeds.map(({ plain }) => plain)) -
+        shareOfRatio(seeds.map(({ normalized }) => normalized)),
+      pass: { min: 0 },
+    },
+    {
+      kind: "statistic",
+      id: "narrower-with",
+      of: "collapse-on-effective-rate",
+      statement:
+        "At the same ηλ, log test losses of different η lie closer together with normalization than without",
+      quantity: "root mean square distance from the mean at the same ηλ, without less with",
+      modes: ["full"],
+      arms: ["normalized", "plain"],
+      acrossSeeds: (seeds) =>
+        spreadAtProduct(seeds.map(({ plain }) => plain)) -
+        spreadAtProduct(seeds.map(({ normalized }) => normalized)),
       pass: { min: 0 },
     },
     same(
@@ -262,14 +285,37 @@ export default defineExperiment({
     },
     {
       kind: "statistic",
-      id: "norm-slope",
+      id: "norm-law",
       of: "norm-equilibrium",
-      statement: "Over the runs with 4ηλ · steps > 2, ‖w‖ grows as (η/λ) to the power 0.25 ± 0.05",
-      quantity: "log–log slope of ‖w‖ on η/λ",
+      statement:
+        "Over cells with 4ηλ · steps > 10, ‖w‖ grows as ηg̃²/4λ to the power 0.25 ± 0.05, g̃² measured in the same training",
+      quantity: "log–log slope of ‖w‖ on ηg̃²/4λ",
       modes: ["full"],
       arms: ["normalized"],
-      perSeed: ({ normalized }) => normSlope(normalized, FULL),
+      perSeed: ({ normalized }) => lawSlope(normalized),
       pass: { min: 0.2, max: 0.3 },
+    },
+    {
+      kind: "statistic",
+      id: "norm-exponent-rate",
+      of: "norm-equilibrium",
+      statement: "At a fixed λ, with whatever g̃ comes of it, ‖w‖ grows as η to the power 0.25 ± 0.05",
+      quantity: "exponent of η in ‖w‖",
+      modes: ["full"],
+      arms: ["normalized"],
+      perSeed: ({ normalized }) => exponent(normalized, "rates"),
+      pass: { min: 0.2, max: 0.3 },
+    },
+    {
+      kind: "statistic",
+      id: "norm-exponent-penalty",
+      of: "norm-equilibrium",
+      statement: "At a fixed η, with whatever g̃ comes of it, ‖w‖ falls as λ to the power -0.25 ± 0.05",
+      quantity: "exponent of λ in ‖w‖",
+      modes: ["full"],
+      arms: ["normalized"],
+      perSeed: ({ normalized }) => exponent(normalized, "penalties"),
+      pass: { min: -0.3, max: -0.2 },
     },
     {
       kind: "deterministic",
@@ -289,8 +335,8 @@ export default defineExperiment({
         arm,
         seed,
         product: rate * metrics.penalties[i]!,
-        ratio: rate / metrics.penalties[i]!,
-        lambda: `λ = ${metrics.penalties[i]!.toExponential(0)}`,
+        law: (rate * metrics.firstSquares[i]!) / (4 * metrics.penalties[i]!),
+        rate: `η = ${rate}`,
         nll: metrics.testNll[i]!,
         norm: metrics.firstNorms[i]!,
       })),
@@ -306,7 +352,7 @@ export default defineExperiment({
         marks: [
           Plot.dot(
             points.filter((p) => p.arm === arm && Number.isFinite(p.nll)),
-            { x: "product", y: "nll", stroke: "lambda", r: 2 },
+            { x: "product", y: "nll", stroke: "rate", r: 2 },
           ),
         ],
       },
@@ -319,13 +365,13 @@ export default defineExperiment({
         options: {
           width: 460,
           height: 300,
-          x: { type: "log" as const, label: "η/λ", grid: true },
+          x: { type: "log" as const, label: "ηg̃²/4λ", grid: true },
           y: { type: "log" as const, label: "‖w‖", grid: true },
           color: { legend: true },
           marks: [
             Plot.dot(
               points.filter((p) => p.arm === "normalized"),
-              { x: "ratio", y: "norm", stroke: "lambda", r: 2 },
+              { x: "law", y: "norm", stroke: "rate", r: 2 },
             ),
           ],
         },

@@ -13,6 +13,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { double, gap, gaussian, norm } from "../testing/doubles.ts";
 import { descent, inOrder } from "../testing/paths.ts";
+import { effectiveRateGap, unitNormSpread } from "./exact.ts";
 import {
   effectiveLearningRate,
   equilibriumNorm,
@@ -20,6 +21,8 @@ import {
   predictNorm,
   withUnitNorm,
 } from "./method.ts";
+import { coefficient, partialShare, spreadWithin } from "./regression.ts";
+import { type CellResult, trainGrid } from "./sweep.ts";
 
 /** A scale-invariant layer and a free one behind it, with a loss on 12 random examples. */
 interface Net {
@@ -53,6 +56,12 @@ describe("a normalized layer", () => {
     const at = (alpha: number, eps: number) => normalizedLinear(x, mul(alpha, net.hidden), { eps });
     expect(await gap(at(1, 0), at(37, 0))).toBeLessThan(1e-12);
     expect(await gap(at(1, 1e-5), at(1e-3, 1e-5))).toBeGreaterThan(0.1);
+  });
+
+  test("has an eps of 1e-5 unless told", async () => {
+    const w = mul(1e-3, net.hidden);
+    expect(await gap(normalizedLinear(x, w), normalizedLinear(x, w, { eps: 1e-5 }))).toBe(0);
+    expect(await gap(normalizedLinear(x, w), normalizedLinear(x, w, { eps: 0 }))).toBeGreaterThan(0.1);
   });
 
   test("has a gradient orthogonal to its weights, and half as long at twice the weights", async () => {
@@ -207,6 +216,62 @@ describe("withUnitNorm", () => {
       params,
     );
     expect(await norm(updates)).toBe(0);
+  });
+});
+
+describe("what the penalty does in a normalized net", () => {
+  test("is what the effective rate does on weights of norm 1; without normalization it is not", async () => {
+    expect(await effectiveRateGap(4, 1)).toBeLessThan(1e-12);
+    expect(await effectiveRateGap(4, 1, false)).toBeGreaterThan(0.1);
+  });
+
+  test("is nothing at norm 1 with rates that make up for the decay; with the same rates there is some", async () => {
+    expect(await unitNormSpread(8, 1)).toBeLessThan(1e-12);
+    expect(await unitNormSpread(8, 1, false)).toBeGreaterThan(1e-6);
+  });
+
+  test("brings norms to the fixed point of the gradients measured on the way, from He's start", async () => {
+    const cell = { rate: 0.3, lambda: 0.05 };
+    const training = trainGrid([cell], true, { train: 256, epochs: 100 }, 1);
+    let turn = await training.next();
+    while (!turn.done) turn = await training.next();
+    const [{ norms, squares }] = turn.value as [CellResult];
+    norms.forEach((value, layer) => {
+      const gTilde = Math.sqrt(squares[layer]!);
+      expect(
+        Math.abs(value / equilibriumNorm({ lr: cell.rate, lambda: cell.lambda, gTilde }) - 1),
+      ).toBeLessThan(0.1);
+    });
+  });
+});
+
+describe("the regressions", () => {
+  const [a, b] = [
+    [1, 2, 3, 4, 5, 7],
+    [2, -1, 0, 3, 1, 1],
+  ] as const;
+
+  test("find the coefficients of a known plane, each given the other", () => {
+    const y = a.map((v, i) => 4 + 0.5 * v - 2 * b[i]!);
+    expect(coefficient(y, a, [b])).toBeCloseTo(0.5, 12);
+    expect(coefficient(y, b, [a])).toBeCloseTo(-2, 12);
+    expect(coefficient([1, 3, 2], [0, 1, 2])).toBeCloseTo(0.5, 12);
+  });
+
+  test("tell what share of the rest a column explains: all, or none", () => {
+    expect(
+      partialShare(
+        a.map((v, i) => v + b[i]!),
+        b,
+        [a],
+      ),
+    ).toBeCloseTo(1, 12);
+    // Orthogonal to the constant and to the column.
+    expect(partialShare([1, -1, -1, 1], [1, 2, 3, 4], [])).toBeCloseTo(0, 12);
+  });
+
+  test("measure the spread within groups only", () => {
+    expect(spreadWithin([1, 3, 10, 10], ["a", "a", "b", "b"])).toBeCloseTo(Math.SQRT1_2, 12);
   });
 });
 
