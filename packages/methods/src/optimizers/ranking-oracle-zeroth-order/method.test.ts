@@ -122,6 +122,7 @@ describe("the estimate", () => {
     // m = 3, k = 1: two comparisons out of one point. k = 3: a triangle, each two of whose sides share a point.
     expect(dagStats(3, 1)).toEqual({ edges: 2, edgePairs: 1 });
     expect(dagStats(3, 3)).toEqual({ edges: 3, edgePairs: 3 });
+    expect(dagStats(4, 2)).toEqual({ edges: 5, edgePairs: 8 });
     expect(dagStats(2, 1)).toEqual(dagStats(2, 2));
   });
 });
