@@ -115,7 +115,8 @@ const split = ({ momentum, nesterov, rms, racs: scaling, ...rest }: RegOptions) 
 /**
  * REG: for each matrix `W ← W - η(O + λW)` with O the momentum, its rows and columns scaled, at root mean square κ; AdamW
  * for everything else, and for matrices that `select` leaves out (the paper: embeddings and head). Only the first moment of
- * the matrices is kept. β is 0.95, κ 0.2 and λ 0.1 by default, as in the paper's comparison with Muon.
+ * the matrices is kept. β is 0.95, κ 0.2 and λ 0.1 by default, as is usual with Muon, and there is no Nesterov momentum;
+ * what the paper takes is not verified.
  * @throws RangeError for rates, momenta, decays and rms out of range. @throws TensorError from `update` when trees don't fit.
  * @example
  * const optimizer = reg<MlpParams>({ learningRate: cosineDecay(3e-3, 1000), select: (t) => t.shape[1] !== 10 });
