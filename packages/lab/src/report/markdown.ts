@@ -52,8 +52,9 @@ export function leaderboardsDocument(families: readonly ComparedFamily[]): strin
   return document([
     "# Leaderboards",
     "Written by `npm run docs` from each family's `leaderboard.json`, which `prior-art compare <family> --save` writes. " +
-      "Every method with something to tune had the same number of candidates, on seeds of their own; the numbers are means over " +
-      "the test seeds with bootstrap 95% intervals.",
+      "Every method with something to tune had the same budget of candidates (or all of a smaller grid), on seeds of their own; the " +
+      "numbers are means over the test seeds with bootstrap 95% intervals. All methods met the same seeds, with what is alike in " +
+      "them, so that intervals of two methods that overlap don't say that the two are equally good.",
     ...families.flatMap(({ family, experiment, results }) => {
       const { metric, goal, also = [] } = experiment.leaderboard!;
       const boards = byProblem(leaderboard(experiment, results)).flatMap(({ problem, rows }) => [

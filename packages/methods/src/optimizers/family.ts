@@ -1,4 +1,4 @@
-import type { AnyOptimizer } from "@prior-art/toolkit/optim";
+import type { AnyOptimizer, Mask } from "@prior-art/toolkit/optim";
 
 export type { AnyOptimizer, ClosureOptimizer, GradientTransformation } from "@prior-art/toolkit/optim";
 
@@ -21,6 +21,8 @@ export interface Contender {
   readonly fixed?: Hyperparameters;
   /** The problems that it can enter, such as those with few enough outputs for a Jacobian; all by default. */
   readonly problems?: readonly ProblemName[];
+  /** The tensors that it treats in a way of its own, where it leaves others to Adam; all by default. */
+  readonly select?: Mask;
   /**
    * Anneals its learning rate over the budget by itself, like the task's baselines by half a cosine. A promise where
    * something must be loaded first.
@@ -31,3 +33,13 @@ export interface Contender {
     // biome-ignore lint/suspicious/noExplicitAny: each optimizer keeps a state of its own type
   ) => AnyOptimizer<P, any> | Promise<AnyOptimizer<P, any>>;
 }
+
+/**
+ * The matrices inside a network, for methods that leave embeddings and the last layer to Adam, and that need room for a
+ * rank in both sides: neither the ten outputs of a classifier nor the tables of 6 tokens and 24 positions. A network of
+ * filters has none, and neither has a linear model.
+ */
+export const hiddenMatrices: Mask = ({ shape }) => shape.length === 2 && Math.min(...shape) >= 32;
+
+/** The problems with hidden matrices: elsewhere, such a method would be Adam under another name. */
+export const withHiddenMatrices = ["mnistMlp", "transformer"] as const satisfies readonly ProblemName[];

@@ -1,6 +1,6 @@
 import { data, jit, mean, random, slice, type Tensor, tensor } from "@prior-art/tensor";
 import { DivergedError } from "@prior-art/toolkit/experiment";
-import { type AnyOptimizer, adam, shuffledBatches, trainSteps } from "@prior-art/toolkit/optim";
+import { type AnyOptimizer, shuffledBatches, trainSteps } from "@prior-art/toolkit/optim";
 import type { Prepared } from "./problems.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: each problem and each optimizer has a type of its own
@@ -22,16 +22,42 @@ async function batchOrder(seed: number, steps: number, examples: number, batchSi
   return tensor(Int32Array.from(rows.slice(0, steps * batchSize)), { shape: [steps, batchSize] });
 }
 
+/** Repetitions of a chunk that is timed. The fastest counts: other work on the machine only ever adds time. */
+const REPETITIONS = 2;
+
+/** What an asynchronous computation that can be repeated returns, and how long its fastest repetition took. */
+async function fastest<T>(repetitions: number, work: () => Promise<T>): Promise<readonly [T, number]> {
+  let [result, best]: [T | undefined, number] = [undefined, Number.POSITIVE_INFINITY];
+  for (let i = 0; i < repetitions; i++) {
+    const start = performance.now();
+    result = await work();
+    best = Math.min(best, performance.now() - start);
+  }
+  return [result!, best];
+}
+
 export interface RaceOptions {
   readonly problem: AnyPrepared;
   readonly optimizer: Optimizer;
   readonly batchSize: number;
   readonly steps: number;
   readonly seed: number;
+  /** Another optimizer, to time the steps against; its steps must take equally long wherever they start. */
+  readonly pace?: Optimizer;
+}
+
+export interface RaceResult {
+  readonly params: unknown;
+  /** Mean time of a step over that of a step of `pace`, NaN without one. */
+  readonly stepTime: number;
 }
 
 /**
- * Trains by one optimizer; yields the steps done and the mean loss since the last report, returns the parameters.
+ * Trains by one optimizer; yields the steps done and the mean loss since the last report.
+ *
+ * With `pace`, each stretch of the training is run again, and in turn with it the same steps of the other optimizer. So
+ * the mean is over all of the training, with everything that happens only now and then or takes longer at times, and
+ * other work on the machine hits both alike.
  * @throws DivergedError when the loss is no longer finite.
  */
 export async function* train({
@@ -40,68 +66,43 @@ export async function* train({
   batchSize,
   steps,
   seed,
-}: RaceOptions): AsyncGenerator<{ readonly step: number; readonly loss: number }, unknown, void> {
+  pace,
+}: RaceOptions): AsyncGenerator<{ readonly step: number; readonly loss: number }, RaceResult, void> {
   const run = jit(trainSteps({ ...problem, optimizer }));
+  const runPace = pace && jit(trainSteps({ ...problem, optimizer: pace }));
+  const paceState = pace?.init(problem.params);
   const order = await batchOrder(seed, steps, problem.examples, batchSize);
   const keys = random.split(random.fold(random.key(seed), 2), steps);
   let { params } = problem;
   let state: unknown = optimizer.init(params);
+  let [ownTime, paceTime] = [0, 0];
   try {
     for (let from = 0; from < steps; from += CHUNK) {
       const to = Math.min(from + CHUNK, steps);
-      const [after, next, losses] = await run(
-        params,
-        state,
-        problem.train,
-        slice(order, [from, to]),
-        slice(keys, [from, to]),
-      );
+      const [rows, stepKeys] = [slice(order, [from, to]), slice(keys, [from, to])];
+      const [before, memory] = [params, state];
+      const stretch = async () => {
+        const [after, next, losses] = await run(before, memory, problem.train, rows, stepKeys);
+        return { after, next, loss: (await data(mean(losses)))[0]! };
+      };
+      const paceStretch = async () => {
+        const [, , losses] = await runPace!(before, paceState, problem.train, rows, stepKeys);
+        await data(mean(losses));
+      };
+      if (runPace) {
+        // The first runs compile.
+        if (from === 0) for (const warmUp of [stretch, paceStretch]) await warmUp();
+        paceTime += (await fastest(REPETITIONS, paceStretch))[1];
+      }
+      const [{ after, next, loss }, time] = await fastest(runPace ? REPETITIONS : 1, stretch);
+      if (runPace) ownTime += time;
       [params, state] = [after, next];
-      const loss = (await data(mean(losses)))[0]!;
       if (!Number.isFinite(loss)) throw new DivergedError(`the loss is ${loss} after ${to} steps`);
       yield { step: to, loss };
     }
   } finally {
     await run.release();
+    await runPace?.release();
   }
-  return params;
-}
-
-/** Repetitions that the fastest is taken of: other work on the machine only ever adds time. */
-const REPETITIONS = 5;
-
-/** How many times as long as a step of Adam a step of `optimizer` takes on this machine, measured in turns. */
-export async function relativeStepTime({
-  problem,
-  optimizer,
-  batchSize,
-  seed,
-}: RaceOptions): Promise<number> {
-  const order = await batchOrder(seed, CHUNK, problem.examples, batchSize);
-  const keys = random.split(random.key(seed), CHUNK);
-  const timed = [optimizer, adam({ learningRate: 1e-3 })].map((contestant: Optimizer) => {
-    const run = jit(trainSteps({ ...problem, optimizer: contestant }));
-    const state = contestant.init(problem.params);
-    return {
-      release: () => run.release(),
-      async seconds(): Promise<number> {
-        const start = performance.now();
-        const [, , losses] = await run(problem.params, state, problem.train, order, keys);
-        await data(losses);
-        return performance.now() - start;
-      },
-    };
-  });
-  try {
-    const best = timed.map(() => Number.POSITIVE_INFINITY);
-    for (let round = 0; round <= REPETITIONS; round++)
-      for (const [i, { seconds }] of timed.entries()) {
-        const taken = await seconds();
-        // The first round compiles.
-        if (round > 0) best[i] = Math.min(best[i]!, taken);
-      }
-    return best[0]! / best[1]!;
-  } finally {
-    for (const { release } of timed) await release();
-  }
+  return { params, stepTime: ownTime / paceTime };
 }

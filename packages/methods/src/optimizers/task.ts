@@ -8,38 +8,41 @@ import { adam, cosineDecay, momentum, sgd } from "@prior-art/toolkit/optim";
 import { contenders } from "./contenders.generated.ts";
 import type { Contender, Hyperparameters, ProblemName } from "./family.ts";
 import { problems } from "./problems.ts";
-import { relativeStepTime, train } from "./race.ts";
+import { type RaceOptions, type RaceResult, train } from "./race.ts";
+import { adamRates, finer, sgdRates } from "./rates.ts";
+
+const adamEntry: Contender = {
+  label: "Adam",
+  space: { learningRate: adamRates, decay: [0.95, 0.999] },
+  optimizer: ({ learningRate = 1e-3, decay = 0.999 }, { steps }) =>
+    adam({ learningRate: cosineDecay(learningRate, steps), betas: [0.9, decay] }),
+};
 
 const entries: Readonly<Record<string, Contender>> = {
   sgd: {
     label: "SGD",
-    space: { learningRate: [3e-3, 0.01, 0.03, 0.1, 0.3, 1, 2] },
+    space: { learningRate: finer(sgdRates) },
     optimizer: ({ learningRate = 0.1 }, { steps }) => sgd({ learningRate: cosineDecay(learningRate, steps) }),
   },
   momentum: {
     label: "SGD with momentum",
-    space: { learningRate: [1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3], decay: [0.9, 0.98] },
+    space: { learningRate: sgdRates, decay: [0.9, 0.98] },
     optimizer: ({ learningRate = 0.01, decay = 0.9 }, { steps }) =>
       momentum({ learningRate: cosineDecay(learningRate, steps), decay }),
   },
-  adam: {
-    label: "Adam",
-    space: { learningRate: [3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1] },
-    optimizer: ({ learningRate = 1e-3 }, { steps }) =>
-      adam({ learningRate: cosineDecay(learningRate, steps) }),
-  },
+  adam: adamEntry,
   ...contenders,
 };
 
 const problemNames = Object.keys(problems) as ProblemName[];
 
-interface Entry {
+export interface Entry {
   readonly contender: Contender;
   readonly problem: ProblemName;
 }
 
 /** Every contender on every problem that it can enter, by the arm's name. */
-const race: Readonly<Record<string, Entry>> = Object.fromEntries(
+export const race: Readonly<Record<string, Entry>> = Object.fromEntries(
   problemNames.flatMap((problem) =>
     Object.entries(entries)
       .filter(([, { problems: only }]) => only?.includes(problem) ?? true)
@@ -71,14 +74,14 @@ type Metrics = {
   /** On held-out examples that are tuned on: nats, or half squared errors. */
   readonly validationLoss: number;
   readonly testLoss: number;
-  /** Test loss of a training that takes as long as Adam's, schedule included; the same as `testLoss` while tuning. */
+  /**
+   * Test loss of a training of as many steps as fit into the time of Adam's, its schedule shortened or stretched to them.
+   * Hyperparameters are those tuned for equal steps. The same as `testLoss` for Adam itself, and while tuning.
+   */
   readonly testLossAtEqualTime: number;
-  /** Time of a step over that of a step of Adam; 1 while tuning. */
+  /** Mean time of a step over all of the training, over that of a step of Adam; 1 for Adam itself, and while tuning. */
   readonly stepTime: number;
 };
-
-/** Equal time changes the number of steps by at most these factors. */
-const [FEWEST, MOST] = [0.02, 2];
 
 async function* run({
   arm,
@@ -91,27 +94,35 @@ async function* run({
   const { batchSize, steps: fullSteps, prepare } = problems[name];
   const problem = await prepare(seed);
   const steps = Math.round(share * fullSteps);
-  const optimizerFor = async (budget: number) =>
-    contender.optimizer({ ...(hyperparameters as Hyperparameters) }, { steps: budget });
-  const training = async function* (budget: number, done: number, of: number) {
-    const loop = train({ problem, optimizer: await optimizerFor(budget), batchSize, steps: budget, seed });
+  const training = async function* (
+    budget: number,
+    pace: Pick<RaceOptions, "pace">,
+    progress: (step: number) => Pick<Progress, "step" | "of">,
+  ) {
+    const optimizer = await contender.optimizer(hyperparameters as Hyperparameters, { steps: budget });
+    const loop = train({ problem, optimizer, batchSize, steps: budget, seed, ...pace });
     for (;;) {
-      const { value, done: over } = await loop.next();
-      if (over) return problem.score(value);
+      const { value, done } = await loop.next();
+      if (done) {
+        const { params, stepTime } = value as RaceResult;
+        return { ...(await problem.score(params)), stepTime };
+      }
       const { step, loss } = value as { step: number; loss: number };
-      yield { step: done + step, of, metrics: { loss } };
+      yield { ...progress(step), metrics: { loss } };
     }
   };
-  if (phase === "tune") {
-    const scores = yield* training(steps, 0, steps);
+  if (phase === "tune" || contender === adamEntry) {
+    const scores = yield* training(steps, {}, (step) => ({ step, of: steps }));
     return { ...scores, testLossAtEqualTime: scores.testLoss, stepTime: 1 };
   }
-  const optimizer = await optimizerFor(steps);
-  const stepTime = await relativeStepTime({ problem, optimizer, batchSize, steps, seed });
-  const affordable = Math.round(steps * Math.min(MOST, Math.max(FEWEST, 1 / stepTime)));
-  const scores = yield* training(steps, 0, steps + affordable);
-  const { testLoss: testLossAtEqualTime } = yield* training(affordable, steps, steps + affordable);
-  return { ...scores, testLossAtEqualTime, stepTime };
+  const pace = adam({ learningRate: 1e-3 });
+  const scores = yield* training(steps, { pace }, (step) => ({ step, of: 2 * steps }));
+  const affordable = Math.max(1, Math.round(steps / scores.stepTime));
+  const { testLoss: testLossAtEqualTime } = yield* training(affordable, {}, (step) => ({
+    step: steps + Math.round((step * steps) / affordable),
+    of: 2 * steps,
+  }));
+  return { ...scores, testLossAtEqualTime };
 }
 
 /** Four problems: the test loss after the same number of steps, and after the same time, with the same tuning. */
@@ -123,29 +134,32 @@ export default defineExperiment({
   tuning: {
     metric: "validationLoss",
     goal: "minimize",
-    budget: { full: 8, quick: 1 },
+    budget: { full: 12, quick: 1 },
     seeds: { full: 1, quick: 1 },
   },
   claims: [],
   figure: ({ Plot, units, arms: named }) =>
-    problemNames.map((name) => {
-      const { label } = problems[name];
+    problemNames.flatMap((name) => {
       const here = named.filter((arm) => race[arm.name]?.problem === name);
       const labelOf = new Map(here.map((arm) => [arm.name, arm.label]));
       const points = units.filter(({ arm }) => labelOf.has(arm));
-      return {
-        title: label,
+      return (["testLoss", "testLossAtEqualTime"] as const).map((metric) => ({
+        title: problems[name].label,
         options: {
-          width: 460,
+          width: 480,
           height: 60 + 18 * here.length,
-          marginLeft: 190,
-          x: { label: "test loss at equal steps", grid: true, type: "log" },
+          marginLeft: 210,
+          x: {
+            label: `test loss at equal ${metric === "testLoss" ? "steps" : "time"}`,
+            grid: true,
+            type: "log" as const,
+          },
           y: { label: null, domain: here.map((arm) => arm.label) },
           marks: [
-            Plot.dot(points, { x: ({ metrics }) => metrics.testLoss, y: ({ arm }) => labelOf.get(arm) }),
+            Plot.dot(points, { x: ({ metrics }) => metrics[metric], y: ({ arm }) => labelOf.get(arm) }),
           ],
         },
-      };
+      }));
     }),
   leaderboard: { metric: "testLoss", goal: "minimize", also: ["testLossAtEqualTime", "stepTime"] },
 });

@@ -1,23 +1,31 @@
 import { adam, cosineDecay, momentum } from "@prior-art/toolkit/optim";
-import type { Contender } from "../family.ts";
+import type { Contender, ProblemName } from "../family.ts";
+import { adamRates, sgdRates } from "../rates.ts";
 import { lawn } from "./method.ts";
+
+/** Not the regression, which has no logits to attenuate, and whose weights start at 0 and need their norm. */
+const problems: readonly ProblemName[] = ["digitsCnn", "mnistMlp", "transformer"];
+
+const freeShare = [0.04, 0.16];
 
 const contenders: Readonly<Record<string, Contender>> = {
   adamLawn: {
     label: "Adam-LAWN",
-    space: { learningRate: [1e-3, 3e-3, 0.01, 0.03], freeShare: [0, 0.04, 0.16] },
-    optimizer: ({ learningRate = 3e-3, freeShare = 0.04 }, { steps }) =>
+    space: { learningRate: adamRates, freeShare },
+    problems,
+    optimizer: ({ learningRate = 3e-3, freeShare: share = 0.04 }, { steps }) =>
       lawn(adam({ learningRate }), {
-        freeSteps: Math.round(freeShare * steps),
+        freeSteps: Math.round(share * steps),
         schedule: cosineDecay(1, steps),
       }),
   },
   sgdLawn: {
     label: "SGD-LAWN",
-    space: { learningRate: [0.01, 0.03, 0.1, 0.3], freeShare: [0, 0.04, 0.16] },
-    optimizer: ({ learningRate = 0.03, freeShare = 0.04 }, { steps }) =>
+    space: { learningRate: sgdRates, freeShare },
+    problems,
+    optimizer: ({ learningRate = 0.03, freeShare: share = 0.04 }, { steps }) =>
       lawn(momentum({ learningRate }), {
-        freeSteps: Math.round(freeShare * steps),
+        freeSteps: Math.round(share * steps),
         schedule: cosineDecay(1, steps),
       }),
   },

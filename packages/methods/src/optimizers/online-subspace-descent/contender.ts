@@ -1,32 +1,33 @@
 import { adam, cosineDecay } from "@prior-art/toolkit/optim";
-import type { Contender } from "../family.ts";
+import { type Contender, hiddenMatrices, withHiddenMatrices } from "../family.ts";
+import { adamRates } from "../rates.ts";
 import { galore, onlineSubspaceDescent } from "./method.ts";
 
-const learningRate = [1e-3, 3e-3, 0.01, 0.03];
-/** Room for the rank in both sides: the last layer of ten outputs is left to Adam. */
-const select = ({ shape }: { readonly shape: readonly number[] }): boolean =>
-  shape.length === 2 && Math.min(...shape) > 16;
+/** Both project the same matrices, and enter where there are any. */
+const entry = { problems: withHiddenMatrices, select: hiddenMatrices };
 
 const contenders: Readonly<Record<string, Contender>> = {
   onlineSubspaceDescent: {
     label: "online subspace descent, rank 8",
-    space: { learningRate, pcaRate: [3e-3, 0.01, 0.03] },
+    space: { learningRate: adamRates, pcaRate: [0.01, 0.1] },
+    ...entry,
     optimizer: ({ learningRate = 0.01, pcaRate = 0.01 }, { steps }) =>
       onlineSubspaceDescent(adam({ learningRate: cosineDecay(learningRate, steps) }), {
         rank: 8,
-        select,
+        select: hiddenMatrices,
         pca: { learningRate: cosineDecay(pcaRate, steps) },
       }),
   },
   galore: {
     label: "GaLore, rank 8",
-    space: { learningRate, updateGap: [25, 50, 200] },
+    space: { learningRate: adamRates, updateGap: [25, 200] },
+    ...entry,
     optimizer: ({ learningRate = 0.01, updateGap = 200 }, { steps }) =>
       galore(adam({ learningRate: cosineDecay(learningRate, steps) }), {
         rank: 8,
         scale: 1,
         updateGap,
-        select,
+        select: hiddenMatrices,
       }),
   },
 };
