@@ -1,6 +1,7 @@
 import { data, jit, mean, random, slice, type Tensor, tensor } from "@prior-art/tensor";
 import { DivergedError } from "@prior-art/toolkit/experiment";
 import { type AnyOptimizer, shuffledBatches, trainSteps } from "@prior-art/toolkit/optim";
+import { mean as average } from "@prior-art/toolkit/stats";
 import type { Prepared } from "./problems.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: each problem and each optimizer has a type of its own
@@ -22,18 +23,20 @@ async function batchOrder(seed: number, steps: number, examples: number, batchSi
   return tensor(Int32Array.from(rows.slice(0, steps * batchSize)), { shape: [steps, batchSize] });
 }
 
-/** Repetitions of a chunk that is timed. The fastest counts: other work on the machine only ever adds time. */
-const REPETITIONS = 2;
+/** A chunk that is timed runs at least twice, and up to five times until that has taken so many milliseconds. */
+const [FEWEST, MOST, LONG_ENOUGH] = [2, 5, 15];
 
-/** What an asynchronous computation that can be repeated returns, and how long its fastest repetition took. */
-async function fastest<T>(repetitions: number, work: () => Promise<T>): Promise<readonly [T, number]> {
-  let [result, best]: [T | undefined, number] = [undefined, Number.POSITIVE_INFINITY];
-  for (let i = 0; i < repetitions; i++) {
+/** What comes out, and milliseconds of the fastest repetition: other work on the machine only ever adds time. */
+async function timed<T>(work: () => Promise<T>): Promise<readonly [T, number]> {
+  let [best, total] = [Number.POSITIVE_INFINITY, 0];
+  for (let i = 1; ; i++) {
     const start = performance.now();
-    result = await work();
-    best = Math.min(best, performance.now() - start);
+    const result = await work();
+    const time = performance.now() - start;
+    best = Math.min(best, time);
+    total += time;
+    if (i === MOST || (i >= FEWEST && total >= LONG_ENOUGH)) return [result, best];
   }
-  return [result!, best];
 }
 
 export interface RaceOptions {
@@ -55,7 +58,7 @@ export interface RaceResult {
 /**
  * Trains by one optimizer; yields the steps done and the mean loss since the last report.
  *
- * With `pace`, each stretch of the training is run again, and in turn with it the same steps of the other optimizer. So
+ * With `pace`, each stretch of the training is run again to be timed, and in turn with it steps of the other optimizer. So
  * the mean is over all of the training, with everything that happens only now and then or takes longer at times, and
  * other work on the machine hits both alike.
  * @throws DivergedError when the loss is no longer finite.
@@ -75,7 +78,7 @@ export async function* train({
   const keys = random.split(random.fold(random.key(seed), 2), steps);
   let { params } = problem;
   let state: unknown = optimizer.init(params);
-  let [ownTime, paceTime] = [0, 0];
+  const [own, others]: [number[], number[]] = [[], []];
   try {
     for (let from = 0; from < steps; from += CHUNK) {
       const to = Math.min(from + CHUNK, steps);
@@ -89,13 +92,10 @@ export async function* train({
         const [, , losses] = await runPace!(before, paceState, problem.train, rows, stepKeys);
         await data(mean(losses));
       };
-      if (runPace) {
-        // The first runs compile.
-        if (from === 0) for (const warmUp of [stretch, paceStretch]) await warmUp();
-        paceTime += (await fastest(REPETITIONS, paceStretch))[1];
-      }
-      const [{ after, next, loss }, time] = await fastest(runPace ? REPETITIONS : 1, stretch);
-      if (runPace) ownTime += time;
+      const [{ after, next, loss }, time] = runPace ? await timed(stretch) : [await stretch(), 0];
+      own.push(time);
+      // Half of the stretches tell enough about steps that take equally long wherever they start.
+      if (runPace && own.length % 2 === 1) others.push((await timed(paceStretch))[1]);
       [params, state] = [after, next];
       if (!Number.isFinite(loss)) throw new DivergedError(`the loss is ${loss} after ${to} steps`);
       yield { step: to, loss };
@@ -104,5 +104,5 @@ export async function* train({
     await run.release();
     await runPace?.release();
   }
-  return { params, stepTime: ownTime / paceTime };
+  return { params, stepTime: runPace ? average(own) / average(others) : Number.NaN };
 }
