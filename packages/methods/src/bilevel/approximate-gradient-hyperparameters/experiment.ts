@@ -21,16 +21,20 @@ import { hoag, hypergradient } from "./method.ts";
 /** Accuracy at which the hypergradient's error is measured. */
 const TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
-type Arm = "exponential" | "quadratic" | "cubic" | "exact" | "grid" | "random" | "golden";
+type Arm = "exponential" | "quadratic" | "cubic" | "exact" | "grid" | "random" | "golden" | RidgeArm;
+/** The searches on the problem with a penalty for each feature, for which they are tuned by themselves. */
+type RidgeArm = "ridgeGrid" | "ridgeRandom";
 
 /** How well a search trains its candidates is tuned; HOAG has the paper's constants. */
-const SEARCH = { tolerance: [1e-2, 1e-3, 1e-4] } as const;
+const SEARCH = { tolerance: [1e-1, 1e-2, 1e-3, 1e-4, 1e-5] } as const;
 
 function solverOf(arm: Arm, { tolerance }: Readonly<Record<string, number>>): HyperparameterSolver {
   switch (arm) {
     case "grid":
+    case "ridgeGrid":
       return gridSearch(20, { tolerance: tolerance! });
     case "random":
+    case "ridgeRandom":
       return randomSearch({ tolerance: tolerance! });
     case "golden":
       return goldenSearch({ tolerance: tolerance! });
@@ -46,24 +50,32 @@ interface Settings {
   readonly ridgeWork: number;
 }
 
+/** Every problem's are 0 or empty where the arm is not run on it. */
 type Metrics = {
   /** Work until the first λ whose exact outer objective is within 1e-3 of the least; the whole budget if there is none. */
   readonly workTumours: number;
   readonly workDigits: number;
   readonly workKernel: number;
-  /** Mean of the three. */
-  readonly work: number;
-  /** The best λ of the logistic problems by the solver's account, and its distance from optimal, relative. */
+  /** Which of the three problems ended without one: 1, else 0. */
+  readonly missed: readonly number[];
+  /** Work until the solver's own answer is that good, for the three problems; the whole budget if it never is. */
+  readonly answers: readonly number[];
+  /** What a search is tuned by: the mean of `answers`, or `ridge` where it is run on that problem alone. */
+  readonly tuned: number;
+  /** The answers to the logistic problems, and their distance from optimal, relative. */
   readonly lambdas: readonly number[];
   readonly excesses: readonly number[];
-  /** Exact outer objective at the best λ, over that at the start. */
+  /** Exact outer objective at the answer, over that at the start. */
   readonly ridge: number;
   readonly kernel: number;
   /** Error of the hypergradient by tolerance, relative to its size; only with exact gradients, as it is the same for all. */
   readonly gradientErrors: readonly number[];
-  /** Tried λ of the digits' problem: work and distance from optimal, relative. */
+  /** The answers on the way to that of the digits' problem: work and distance from optimal, relative. */
   readonly curve: readonly (readonly [work: number, excess: number])[];
 };
+
+const isRidgeArm = (arm: Arm): arm is RidgeArm => arm === "ridgeGrid" || arm === "ridgeRandom";
+const isSearch = (arm: Arm): boolean => arm === "grid" || arm === "random" || arm === "golden";
 
 async function* run({
   arm,
@@ -77,67 +89,83 @@ async function* run({
   const ratio = (problem: BilevelProblem, lambda: Float64Array): number =>
     exactOuter(problem, lambda) / exactOuter(problem, new Float64Array(lambda.length));
 
+  const ridgeRatio = async (): Promise<number> => {
+    const problem = ridgeProblem(await tumourSplit(seed, { noiseFeatures: 30 }));
+    return ratio(problem, search(problem, ridgeWork).lambda);
+  };
+  if (isRidgeArm(arm)) {
+    const ridge = await ridgeRatio();
+    return { ...NOT_RUN, ridge, tuned: ridge };
+  }
+
   const tumourProblem = logisticProblem(await tumourSplit(seed));
-  const tumours = judge(
-    tumourProblem,
-    search(tumourProblem, maxWork),
-    leastOuter(tumourProblem, STARTS),
-    maxWork,
-  );
+  const tumourLeast = leastOuter(tumourProblem, STARTS);
+  const tumours = judge(tumourProblem, search(tumourProblem, maxWork), tumourLeast, maxWork);
   yield { step: 1, of: 4 };
   const digitProblem = logisticProblem(await digitSplit(seed, digits));
-  const digit = judge(
-    digitProblem,
-    search(digitProblem, maxWork),
-    leastOuter(digitProblem, STARTS),
-    maxWork,
-    { whole: true },
-  );
+  const digitLeast = leastOuter(digitProblem, STARTS);
+  const digit = judge(digitProblem, search(digitProblem, maxWork), digitLeast, maxWork);
   yield { step: 2, of: 4 };
   const kernelProblem = kernelRidgeProblem(await diabetesSplit(seed));
   const kernelResult = search(kernelProblem, maxWork);
   const kernelLeast = leastOuter(kernelProblem, [kernelResult.lambda, Float64Array.of(-4, 0)]);
   const kernel = judge(kernelProblem, kernelResult, kernelLeast, maxWork);
   yield { step: 3, of: 4 };
-  const ridgeOfEach = ridgeProblem(await tumourSplit(seed, { noiseFeatures: 30 }));
-  const ridge = ratio(ridgeOfEach, search(ridgeOfEach, ridgeWork).lambda);
+  const all = [tumours, digit, kernel];
   return {
     workTumours: tumours.work,
     workDigits: digit.work,
     workKernel: kernel.work,
-    work: mean([tumours.work, digit.work, kernel.work]),
+    missed: all.map(({ missed }) => (missed ? 1 : 0)),
+    answers: all.map(({ answer }) => answer),
+    tuned: mean(all.map(({ answer }) => answer)),
     lambdas: [tumours.lambda, digit.lambda],
     excesses: [tumours.excess, digit.excess],
-    ridge,
+    ridge: isSearch(arm) ? 0 : await ridgeRatio(),
     kernel: ratio(kernelProblem, kernelResult.lambda),
     gradientErrors: arm === "exact" ? gradientErrors(tumourProblem) : [],
     curve: digit.curve,
   };
 }
 
+const NOT_RUN = {
+  workTumours: 0,
+  workDigits: 0,
+  workKernel: 0,
+  missed: [],
+  answers: [],
+  lambdas: [],
+  excesses: [],
+  kernel: 0,
+  gradientErrors: [],
+  curve: [],
+};
+
 /** What the tried hyperparameters are worth when the inner problem is solved exactly. */
-function judge(
-  problem: BilevelProblem,
-  { history, lambda }: SearchResult,
-  least: number,
-  maxWork: number,
-  { whole = false } = {},
-) {
+function judge(problem: BilevelProblem, { history, lambda }: SearchResult, least: number, maxWork: number) {
   const curve: (readonly [work: number, excess: number])[] = [];
+  let first: number | undefined;
   let x: Float64Array | undefined;
-  for (const step of history.slice(0, 60)) {
+  for (const step of history) {
+    if (step.rejected && first !== undefined) continue;
     x = exactSolution(problem, step.lambda, x);
     const excess = Math.max(0, problem.outer.value(x, step.lambda) / least - 1);
-    curve.push([step.work, excess]);
-    if (excess <= 1e-3 && !whole) break;
+    if (excess <= CLOSE) first ??= step.work;
+    if (!step.rejected) curve.push([step.work, excess]);
   }
+  const answer = curve.find(([, excess]) => excess <= CLOSE)?.[0] ?? maxWork;
   return {
     curve,
-    work: Math.min(maxWork, curve.find(([, excess]) => excess <= 1e-3)?.[0] ?? maxWork),
+    missed: first === undefined,
+    work: Math.min(maxWork, first ?? maxWork),
+    answer: Math.min(maxWork, answer),
     lambda: lambda[0]!,
     excess: exactOuter(problem, lambda) / least - 1,
   };
 }
+
+/** Distance from optimal, relative, that counts as reached. */
+const CLOSE = 1e-3;
 
 /** Strengths from weak to strong, between which the valley of one hyperparameter is found. */
 const STARTS = Array.from({ length: 9 }, (_, i) => Float64Array.of(-4 + i));
@@ -167,7 +195,7 @@ const sooner = (
   kind: "comparison",
   id: `${metric}-before-${worse}`,
   of: "faster-than-exact",
-  statement: `${what}: HOAG with the exponential schedule tries a λ within 1e-3 of optimal after less work than ${NAMES[worse]}`,
+  statement: `${what}: HOAG with the exponential schedule tries a λ within 1e-3 of optimal after less work than ${NAMES[worse]}; where one tries none, the whole budget counts`,
   metric,
   better: "exponential",
   worse,
@@ -182,6 +210,8 @@ const NAMES: Readonly<Record<Arm, string>> = {
   grid: "grid search",
   random: "random search",
   golden: "golden-section search",
+  ridgeGrid: "grid search, 61 penalties",
+  ridgeRandom: "random search, 61 penalties",
 };
 
 const RIVALS = ["exact", "grid", "random", "golden"] as const;
@@ -201,9 +231,11 @@ export default defineExperiment({
     grid: { label: NAMES.grid, space: SEARCH },
     random: { label: NAMES.random, space: SEARCH },
     golden: { label: NAMES.golden, space: SEARCH },
+    ridgeGrid: { label: NAMES.ridgeGrid, space: SEARCH },
+    ridgeRandom: { label: NAMES.ridgeRandom, space: SEARCH },
   },
   run,
-  tuning: { metric: "work", goal: "minimize", budget: { full: 3, quick: 1 }, seeds: { full: 4, quick: 1 } },
+  tuning: { metric: "tuned", goal: "minimize", budget: { full: 5, quick: 1 }, seeds: { full: 4, quick: 1 } },
   claims: [
     ...RIVALS.map((rival) => sooner(rival, "workTumours", "Logistic regression on tumours")),
     ...RIVALS.map((rival) => sooner(rival, "workDigits", "Logistic regression on digits")),
@@ -219,12 +251,12 @@ export default defineExperiment({
         Math.max(exponential.workTumours / exact.workTumours, exponential.workDigits / exact.workDigits),
       pass: { max: 0.5 },
     },
-    ...(["random", "grid", "exact"] as const).map(
+    ...(["ridgeRandom", "ridgeGrid", "exact"] as const).map(
       (rival): ComparisonClaim<Arm, keyof Metrics & string> => ({
         kind: "comparison",
-        id: `ridge-below-${rival}`,
+        id: `ridge-below-${rival === "exact" ? rival : rival.slice(5).toLowerCase()}`,
         of: "faster-than-exact",
-        statement: `With a penalty for each of 61 features, 30 of them noise, its validation error after the same work is below that of ${NAMES[rival]}`,
+        statement: `With a penalty for each of 61 features, 30 of them noise, its validation error after the same work is below that of ${NAMES[rival].split(",")[0]}`,
         metric: "ridge",
         better: "exponential",
         worse: rival,
@@ -277,17 +309,29 @@ export default defineExperiment({
     const seed = Math.min(...units.map((unit) => unit.seed));
     const curves = units
       .filter((unit) => unit.seed === seed)
-      .flatMap((unit) => {
-        let best = Number.POSITIVE_INFINITY;
-        return unit.metrics.curve.map(([work, excess]) => {
-          best = Math.min(best, excess);
-          return { label: labelOf(unit.arm), work, excess: Math.max(best, 1e-8) };
-        });
-      });
-    const ridge = units.map((unit) => ({ label: labelOf(unit.arm), ridge: unit.metrics.ridge }));
+      .flatMap((unit) =>
+        unit.metrics.curve.map(([work, excess]) => ({
+          label: labelOf(unit.arm),
+          work,
+          excess: Math.max(excess, 1e-8),
+        })),
+      );
+    const works = units
+      .filter(({ arm }) => !isRidgeArm(arm))
+      .flatMap(({ arm, metrics: { workTumours, workDigits, workKernel, missed } }) =>
+        [workTumours, workDigits, workKernel].map((work, i) => ({
+          label: labelOf(arm),
+          problem: ["tumours", "digits", "kernel ridge"][i]!,
+          work,
+          missed: missed[i] === 1,
+        })),
+      );
+    const ridge = units
+      .filter(({ arm }) => !isSearch(arm))
+      .map((unit) => ({ label: labelOf(unit.arm), ridge: unit.metrics.ridge }));
     return [
       {
-        title: "Digits, one split: best λ so far",
+        title: "Digits, one split: the λ that each would answer",
         options: {
           width: 520,
           height: 340,
@@ -307,13 +351,33 @@ export default defineExperiment({
         },
       },
       {
+        title: "Work until a λ within 1e-3 of optimal is tried (crosses: none was)",
+        options: {
+          width: 640,
+          height: 340,
+          marginLeft: 150,
+          x: { label: "work →", type: "log" as const, grid: true },
+          y: { label: null, domain: arms.filter(({ name }) => !isRidgeArm(name)).map(({ label }) => label) },
+          color: { domain: arms.map(({ label }) => label) },
+          marks: [
+            Plot.dot(works, {
+              x: "work",
+              y: "label",
+              fx: "problem",
+              stroke: "label",
+              symbol: ({ missed }: (typeof works)[number]) => (missed ? "times" : "circle"),
+            }),
+          ],
+        },
+      },
+      {
         title: "61 penalties: validation error over that at the start",
         options: {
           width: 460,
           height: 340,
-          marginLeft: 150,
+          marginLeft: 180,
           x: { label: "ratio →", grid: true },
-          y: { label: null, domain: arms.map(({ label }) => label) },
+          y: { label: null, domain: arms.filter(({ name }) => !isSearch(name)).map(({ label }) => label) },
           color: { domain: arms.map(({ label }) => label) },
           marks: [Plot.dot(ridge, { x: "ridge", y: "label", fill: "label", r: 4 })],
         },
