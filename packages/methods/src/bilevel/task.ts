@@ -36,7 +36,8 @@ type Metrics = {
 /** Shares of the work at which the exact outer objective is looked at. */
 const LOOKS = [1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 5 / 6];
 
-const TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-6];
+/** As everywhere in this task, six values of one setting, with room on both sides of what is best on the tuning splits. */
+const TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8];
 
 const baselines = {
   grid: {
@@ -61,7 +62,7 @@ const baselines = {
   },
   exactGradient: {
     label: "exact implicit gradients, backtracking",
-    space: { firstStep: [0.3, 1, 3] },
+    space: { firstStep: [0.1, 0.3, 1, 3, 10, 30] },
     solver: ({ firstStep }) => exactGradientDescent(firstStep!),
   },
 } satisfies Readonly<Record<string, Contender>>;
