@@ -46,6 +46,8 @@ const settings: Record<"full" | "quick", Settings> = { full: { steps: 1000 }, qu
 
 /** Steps between projections, of GaLore and Fira alike. */
 const GAP = 50;
+/** Steps between looks at the factors, none of which falls on a new projection, made from the gradient that is looked at. */
+const LOOK = 49;
 const space = { learningRate: [0.005, 0.01, 0.02, 0.04, 0.08] };
 
 const arms = {
@@ -79,6 +81,8 @@ type Metrics = {
   readonly largestJump: number;
   /** Means over both matrices and the training of the similarity of factors at rank 4 and at full rank. */
   readonly cosine: number;
+  /** What the cosine would be with the columns in random order. */
+  readonly chance: number;
   readonly spearman: number;
   /** Factors at the end, one row for each rank. */
   readonly factors: readonly (readonly number[])[];
@@ -92,6 +96,7 @@ const NOTHING: Metrics = {
   jumps: 0,
   largestJump: 0,
   cosine: 0,
+  chance: 0,
   spearman: 0,
   factors: [],
   bytesOff: [],
@@ -176,7 +181,7 @@ const columns = (compact: readonly Tensor[], mean: readonly Tensor[], square: re
 /** Trains at full rank and at rank 4 on the same text, and compares the columns' factors along the way. */
 async function* factorsOf(seed: number, steps: number): AsyncGenerator<Progress, Metrics, void> {
   const learningRate = rateOf(0.02, steps);
-  const shared = { model: textModel, source: textSource(seed), seed, steps, every: 50 };
+  const shared = { model: textModel, source: textSource(seed), seed, steps, every: LOOK };
   type Full = readonly [AdamState<WindowModelParams>, CountState];
   const full = adam<WindowModelParams>({ learningRate });
   const fullRank = yield* trainText<WindowModelParams, Full>({
@@ -218,6 +223,7 @@ async function* factorsOf(seed: number, steps: number): AsyncGenerator<Progress,
   return {
     ...NOTHING,
     cosine: mean(similar.map((s) => s.cosine)),
+    chance: mean(similar.map((s) => s.chance)),
     spearman: mean(similar.map((s) => s.spearman)),
     factors: [lowRank.observed.at(-1)!, fullRank.observed.at(-1)!],
     bytesOff,
@@ -349,6 +355,17 @@ export default defineExperiment({
       arms: ["factors"],
       perSeed: ({ factors }) => factors.cosine,
       pass: { min: 0.8 },
+    },
+    {
+      kind: "statistic",
+      id: "closer-than-chance",
+      of: SIMILAR,
+      statement:
+        "That cosine is at least half of the way from what columns in random order would have to 1 (positive lists have high cosines anyway)",
+      quantity: "share of the way from chance to 1",
+      arms: ["factors"],
+      perSeed: ({ factors: { cosine, chance } }) => (cosine - chance) / (1 - chance),
+      pass: { min: 0.5 },
     },
     {
       kind: "statistic",

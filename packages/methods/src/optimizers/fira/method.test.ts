@@ -66,6 +66,8 @@ describe("norm-based scaling", () => {
   test("similarity: the same up to a factor is 1, reversed order -1 by rank", () => {
     expect(scalingSimilarity([1, 2, 3], [2, 4, 6])).toEqual({
       cosine: expect.closeTo(1, 12),
+      // Over the six orders of 1, 2, 3: the mean of 14, 13, 13, 11, 11 and 10 over 14.
+      chance: expect.closeTo(12 / 14, 12),
       spearman: expect.closeTo(1, 12),
     });
     expect(scalingSimilarity([1, 2, 3], [3, 2, 1]).spearman).toBeCloseTo(-1, 12);
@@ -205,6 +207,42 @@ describe("Fira", () => {
       });
     }
     expect(await gap(ours.params[5]!, double(w, [4, 6]))).toBeLessThan(1e-9);
+  });
+
+  test("left out, options have the paper's values", async () => {
+    const many = Array.from({ length: 22 }, (_, i) => mul(1e-5, gaussian(40 + i, [4, 6])));
+    const after = async (options: Partial<Parameters<typeof fira>[0]>): Promise<Tensor> =>
+      (await path(fira<Tensor>({ learningRate, rank: 2, ...options }), start, many)).params[22]!;
+    const [defaults, paper] = [
+      await after({}),
+      await after({
+        updateGap: 200,
+        scale: 0.25,
+        scaleResidual: true,
+        limiter: 1.01,
+        granularity: "column",
+        betas: [0.9, 0.999],
+        eps: 1e-6,
+        weightDecay: 0,
+      }),
+    ];
+    expect(await gap(defaults, paper)).toBe(0);
+    for (const other of [{ updateGap: 20 }, { eps: 1e-8 }, { betas: [0.9, 0.99] as const }, { limiter: 1.1 }])
+      expect(await gap(defaults, await after(other))).toBeGreaterThan(1e-6);
+  });
+
+  test("a tensor that the mask leaves out doesn't decay", async () => {
+    const params = { w: start, b: gaussian(1, [6]) };
+    const still = gradients.map((g) => ({ w: mul(0, g), b: zeros([6], "float64") }));
+    const optimizer = fira<typeof params>({
+      learningRate,
+      rank: 2,
+      weightDecay: 0.5,
+      decayMask: (t) => t.rank > 1,
+    });
+    const { w, b } = (await path(optimizer, params, still)).params[5]!;
+    expect(await gap(w, mul(0.95 ** 5, start))).toBeLessThan(1e-12);
+    expect(await gap(b, params.b)).toBe(0);
   });
 
   test("what it adds to GaLore lies outside the subspace", async () => {

@@ -78,23 +78,25 @@ export function normGrowthLimiter(
 }
 
 /**
- * How alike two lists of scaling factors are: the cosine of the angle between them, and Spearman's rank correlation.
+ * How alike two lists of scaling factors are: the cosine of the angle between them, its mean over all orders of one list
+ * (which is high for any positive lists), and Spearman's rank correlation.
  * @throws RangeError unless they have the same length, at least 2.
  */
 export function scalingSimilarity(
   lowRankFactors: readonly number[],
   fullRankFactors: readonly number[],
-): { readonly cosine: number; readonly spearman: number } {
+): { readonly cosine: number; readonly chance: number; readonly spearman: number } {
   if (lowRankFactors.length !== fullRankFactors.length || lowRankFactors.length < 2)
     throw new RangeError(
       `scalingSimilarity: takes two lists of the same length, at least 2, got ${lowRankFactors.length} and ${fullRankFactors.length}`,
     );
   const inner = (a: readonly number[], b: readonly number[]): number =>
     a.reduce((total, v, i) => total + v * b[i]!, 0);
+  const total = (list: readonly number[]): number => list.reduce((sum, v) => sum + v, 0);
+  const lengths = Math.sqrt(inner(lowRankFactors, lowRankFactors) * inner(fullRankFactors, fullRankFactors));
   return {
-    cosine:
-      inner(lowRankFactors, fullRankFactors) /
-      Math.sqrt(inner(lowRankFactors, lowRankFactors) * inner(fullRankFactors, fullRankFactors)),
+    cosine: inner(lowRankFactors, fullRankFactors) / lengths,
+    chance: (total(lowRankFactors) * total(fullRankFactors)) / (lowRankFactors.length * lengths),
     spearman: spearman(lowRankFactors, fullRankFactors),
   };
 }
