@@ -147,7 +147,10 @@ test("the kept leaderboard is of these arms, each tuned over all of its grid", (
 });
 
 /** A Newton step is whole at 1; nothing is beyond. A line search backs off from first trials that are too long. */
-const NATURAL_ENDS: Readonly<Record<string, number>> = { "regression-exactGaussNewton": 1, "mnistMlp-sls": 2 };
+const NATURAL_ENDS: Readonly<Record<string, number>> = {
+  "regression-exactGaussNewton": 1,
+  "mnistMlp-sls": 2,
+};
 
 test("in the kept leaderboard, no rate that was chosen is the smallest or the largest that was tried", () => {
   for (const { name, hyperparameters } of saved.arms)
