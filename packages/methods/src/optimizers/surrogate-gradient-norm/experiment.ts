@@ -20,7 +20,7 @@ const plain = () => adam<MlpParams>({ learningRate: RATE });
 
 type Arm = "ascent" | "decay" | "ensemble" | "lossSharpness" | "ignite" | "ignite2";
 
-/** What the arm's one scalar, tuned on Branin's function only, is; the first two have none. */
+/** What the arm's one scalar, tuned on other draws of the tasks' data, is; the first two have none. */
 const OPTIMIZERS: Readonly<Record<Arm, (scalar: number) => Pick<SearchOptions, "optimizer" | "members">>> = {
   ascent: () => ({ optimizer: plain(), members: 1 }),
   ensemble: () => ({ optimizer: plain(), members: 5 }),
@@ -82,20 +82,18 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 async function* run({
   arm,
   seed,
-  phase,
   settings,
   hyperparameters,
 }: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   if (!settings.arms.includes(arm)) return NOTHING;
   const { scalar = 0 } = hyperparameters as { readonly scalar?: number };
-  const tasks = phase === "tune" ? settings.tasks.slice(0, 1) : settings.tasks;
   const results: SearchResult[] = [];
-  for (const name of tasks) {
+  for (const name of settings.tasks) {
     const { epochs, steps } = settings;
     results.push(
       await searchOffline(offlineTask(name, seed), { ...OPTIMIZERS[arm](scalar), epochs, steps, seed }),
     );
-    yield { step: results.length, of: tasks.length };
+    yield { step: results.length, of: settings.tasks.length };
   }
   return {
     median: mean(results.map((r) => r.median)),
