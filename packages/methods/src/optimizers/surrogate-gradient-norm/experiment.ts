@@ -34,9 +34,9 @@ const ARMS: Readonly<Record<Arm, ArmSpec>> = {
   ascent: { label: "gradient ascent" },
   ensemble: { label: "least of five" },
   decay: { label: "L2 decay", space: { scalar: geometric(2.5e-3, 5, 5) } },
-  lossSharpness: { label: "SAM on the loss", space: { scalar: geometric(0.025, 2.5, 5) } },
-  ignite: { label: "IGNITE", space: { scalar: geometric(1e-3, 10, 5) } },
-  ignite2: { label: "IGNITE-2", space: { scalar: geometric(0.1, 10, 5) } },
+  lossSharpness: { label: "SAM on the loss", space: { scalar: geometric(1.6e-3, 4, 5) } },
+  ignite: { label: "IGNITE", space: { scalar: geometric(1e-5, 10, 5) } },
+  ignite2: { label: "IGNITE-2", space: { scalar: geometric(1e-3, 10, 5) } },
 };
 
 interface Settings {
