@@ -1,6 +1,8 @@
 import {
   add,
+  cast,
   data,
+  equal,
   jit,
   mul,
   scalar,
@@ -15,8 +17,14 @@ import {
 } from "@prior-art/tensor";
 import type { GradientTransformation } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
-import { double, numbers } from "../testing/doubles.ts";
-import { descent } from "../testing/paths.ts";
+import {
+  expectChangesRefused,
+  expectNonFiniteSkipped,
+  expectRatesRefused,
+  type Layer,
+} from "../testing/contract.ts";
+import { close, double, numbers } from "../testing/doubles.ts";
+import { descent, path } from "../testing/paths.ts";
 import {
   adamL2,
   adamw,
@@ -153,6 +161,122 @@ describe("Adam", () => {
     expect(largestGap(a, b)).toBeLessThan(1e-12);
   });
 });
+
+describe("three steps with a schedule and a mask, written out", () => {
+  const [alpha, lambda] = [0.1, 0.2];
+  const etas = [1, 0.6, 0.25];
+  const schedule = (step: Tensor): Tensor =>
+    etas.map((eta, i) => mul(eta, cast(equal(step, i), "float64"))).reduce(add);
+  type P = { readonly w: Tensor; readonly b: Tensor };
+  const gradients = [
+    { w: [0.5, -2], b: 0.3 },
+    { w: [-1, 0.4], b: 0.1 },
+    { w: [0.2, 0.7], b: -0.6 },
+  ];
+  const start = { w: double([1, -3], [2, 1]), b: double([2]) };
+
+  /** One number after a step on its gradient, at step t from 1 on. */
+  type Step = (theta: number, g: number, eta: number, t: number) => number;
+  const written = (make: (decay: number) => Step): number[] => {
+    const run = (theta: number, gs: readonly number[], decay: number): number => {
+      const step = make(decay);
+      return gs.reduce((at, g, i) => step(at, g, etas[i]!, i + 1), theta);
+    };
+    return [
+      run(
+        1,
+        gradients.map(({ w }) => w[0]!),
+        lambda,
+      ),
+      run(
+        -3,
+        gradients.map(({ w }) => w[1]!),
+        lambda,
+      ),
+      run(
+        2,
+        gradients.map(({ b }) => b),
+        0,
+      ),
+    ];
+  };
+  const adam =
+    (coupled: boolean) =>
+    (decay: number): Step => {
+      let [m, v] = [0, 0];
+      return (theta, raw, eta, t) => {
+        const g = coupled ? raw + decay * theta : raw;
+        m = 0.9 * m + 0.1 * g;
+        v = 0.999 * v + 0.001 * g * g;
+        const moved = (alpha * (m / (1 - 0.9 ** t))) / (Math.sqrt(v / (1 - 0.999 ** t)) + 1e-8);
+        return theta - eta * (moved + (coupled ? 0 : decay * theta));
+      };
+    };
+  const sgd =
+    (coupled: boolean) =>
+    (decay: number): Step => {
+      let m = 0;
+      return (theta, raw, eta) => {
+        m = 0.9 * m + eta * alpha * (coupled ? raw + decay * theta : raw);
+        return theta - m - (coupled ? 0 : eta * decay * theta);
+      };
+    };
+  const options = {
+    learningRate: alpha,
+    weightDecay: lambda,
+    schedule,
+    mask: (t: Tensor): boolean => t.rank > 1,
+  };
+  const cases: Record<string, [GradientTransformation<P, unknown>, number[]]> = {
+    adamw: [adamw<P>(options), written(adam(false))],
+    adamL2: [adamL2<P>(options), written(adam(true))],
+    sgdw: [sgdw<P>(options), written(sgd(false))],
+    sgdL2: [sgdL2<P>(options), written(sgd(true))],
+  };
+  for (const [name, [optimizer, expected]] of Object.entries(cases))
+    test(name, async () => {
+      const trees = gradients.map(({ w, b }) => ({ w: double(w, [2, 1]), b: double([b]) }));
+      const { w, b } = (await path(optimizer, start, trees)).params[3]!;
+      expect([...(await numbers(w)), ...(await numbers(b))]).toEqual(close(expected, 12));
+    });
+});
+
+describe.each(Object.entries({ adamw, adamL2, sgdw, sgdL2 }) as [string, typeof adamw][])(
+  "%s, as an optimizer of its family",
+  (name, make) => {
+    const options = { learningRate: 0.1, weightDecay: 0.01 };
+
+    test("refuses rates, decays and momenta out of range, numbers only", () => {
+      expectRatesRefused((learningRate) => make({ ...options, learningRate }));
+      for (const weightDecay of [-5, Number.NaN, Number.POSITIVE_INFINITY])
+        expect(() => make({ ...options, weightDecay })).toThrow(
+          new RegExp(`${name}: the decay must be finite and not negative`),
+        );
+      const moments = name.startsWith("adam")
+        ? [-0.1, 1, 2, Number.NaN].flatMap((beta) => [{ betas: [beta, 0.9] }, { betas: [0.9, beta] }])
+        : [-0.1, 1, Number.NaN].map((momentum) => ({ momentum }));
+      for (const bad of moments)
+        expect(() => make({ ...options, ...(bad as object) })).toThrow(
+          /decay rate must be from 0 to below 1/,
+        );
+      if (name.startsWith("adam"))
+        for (const eps of [-1, Number.NaN])
+          expect(() => make({ ...options, eps })).toThrow(/eps must not be negative/);
+      expect(() => make({ learningRate: scalar(0.1), weightDecay: scalar(0.01) })).not.toThrow();
+    });
+
+    test("refuses a tree that changed since init, and gradients that don't fit", () => {
+      expectChangesRefused(make<Record<string, Tensor>>(options), {
+        state: new RegExp(`${name} \\(state\\): .* don't fit`),
+        shapes: new RegExp(`${name}: the gradients .* don't fit`),
+      });
+    });
+
+    test("skips non-finite gradients", async () => {
+      await expectNonFiniteSkipped(make<Layer>(options));
+    });
+  },
+);
 
 test("the mask leaves biases alone", async () => {
   const params = { weight: double([1, 1], [2, 1]), bias: double([1]) };

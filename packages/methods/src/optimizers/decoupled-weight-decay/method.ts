@@ -17,7 +17,13 @@ import {
   treeMap,
   zerosLike,
 } from "@prior-art/tensor";
-import { addDecayedWeights, biasCorrection, type GradientTransformation } from "@prior-art/toolkit/optim";
+import {
+  addDecayedWeights,
+  biasCorrection,
+  type GradientTransformation,
+  requireLearningRate,
+  requireSameTree,
+} from "@prior-art/toolkit/optim";
 
 export { addDecayedWeights };
 
@@ -76,14 +82,37 @@ export interface AdamState<P> {
   readonly square: P;
 }
 
+/** Numbers are checked; tensors are known only in the graph. */
+function requireRates(op: string, { learningRate, weightDecay }: SharedOptions): void {
+  requireLearningRate(op, learningRate);
+  if (typeof weightDecay === "number" && !(weightDecay >= 0 && Number.isFinite(weightDecay)))
+    throw new RangeError(`${op}: the decay must be finite and not negative, got ${weightDecay}`);
+}
+
+function requireBeta(op: string, beta: number): void {
+  if (!(beta >= 0 && beta < 1))
+    throw new RangeError(`${op}: a moment's decay rate must be from 0 to below 1, got ${beta}`);
+}
+
 const firstStep = (params: unknown): Tensor => scalar(0, treeLeaves(params)[0]?.dtype ?? "float32");
 
 /** Algorithm 2 of the paper with `penalty` (λ') inside the gradient and `decay` (λ times what the mode says) outside. */
 function adamWith<P>(
-  { learningRate, betas = [0.9, 0.999], eps = 1e-8, schedule = always, mask = everything }: AdamOptions,
+  op: string,
+  options: AdamOptions,
   { penalty, decay }: { penalty?: Scalar; decay?: Scalar },
 ): GradientTransformation<P, AdamState<P>> {
-  const [beta1, beta2] = betas;
+  requireRates(op, options);
+  const {
+    learningRate,
+    betas: [beta1, beta2] = [0.9, 0.999],
+    eps = 1e-8,
+    schedule = always,
+    mask = everything,
+  } = options;
+  requireBeta(op, beta1);
+  requireBeta(op, beta2);
+  if (!(eps >= 0)) throw new RangeError(`${op}: eps must not be negative, got ${eps}`);
   const regularized = penalty === undefined ? undefined : addDecayedWeights<P>(penalty, mask);
   return {
     init: (params) => ({
@@ -92,6 +121,8 @@ function adamWith<P>(
       square: treeMap(zerosLike, params),
     }),
     update: (raw, state, params) => {
+      requireSameTree(op, raw, params);
+      requireSameTree(`${op} (state)`, state.mean, params);
       const gradients = regularized ? regularized.update(raw, null, params)[0] : raw;
       const step = add(state.step, 1);
       const mean = treeMap((m, g) => add(mul(beta1, m), mul(1 - beta1, g)), state.mean, gradients);
@@ -124,19 +155,22 @@ const decayFactor = ({ learningRate, weightDecay }: SharedOptions, mode: DecayMo
 /**
  * AdamW (Algorithm 2): `θ ← θ - η(α m̂/(√v̂ + ε) + λθ)`. The decay is not divided by √v̂ and, in the paper's mode, not
  * multiplied by α.
- *
+ * @throws RangeError for rates, decays and momenta out of range. @throws TensorError from `update` when trees don't fit.
  * @example
  * const optimizer = adamw({ learningRate: 1e-3, weightDecay: 1e-4 });
  * const [updates, next] = optimizer.update(gradients, state, params);
  * params = treeMap(add, params, updates);
  */
 export function adamw<P>(options: AdamOptions & DecoupledOptions): GradientTransformation<P, AdamState<P>> {
-  return adamWith(options, { decay: decayFactor(options, options.decayMode) });
+  return adamWith("adamw", options, { decay: decayFactor(options, options.decayMode) });
 }
 
-/** Adam on the loss plus `λ'/2 · ‖θ‖²`: the penalty's gradient passes through the moments (Algorithm 2, line 6 in violet). */
+/**
+ * Adam on the loss plus `λ'/2 · ‖θ‖²`: the penalty's gradient passes through the moments (Algorithm 2, line 6 in violet).
+ * @throws RangeError for rates, decays and momenta out of range. @throws TensorError from `update` when trees don't fit.
+ */
 export function adamL2<P>(options: AdamOptions): GradientTransformation<P, AdamState<P>> {
-  return adamWith(options, { penalty: options.weightDecay });
+  return adamWith("adamL2", options, { penalty: options.weightDecay });
 }
 
 export interface MomentumState<P> {
@@ -147,13 +181,19 @@ export interface MomentumState<P> {
 
 /** Algorithm 1 of the paper. */
 function sgdWith<P>(
-  { learningRate, momentum: beta1 = 0.9, schedule = always, mask = everything }: SgdOptions,
+  op: string,
+  options: SgdOptions,
   { penalty, decay }: { penalty?: Scalar; decay?: Scalar },
 ): GradientTransformation<P, MomentumState<P>> {
+  requireRates(op, options);
+  const { learningRate, momentum: beta1 = 0.9, schedule = always, mask = everything } = options;
+  requireBeta(op, beta1);
   const regularized = penalty === undefined ? undefined : addDecayedWeights<P>(penalty, mask);
   return {
     init: (params) => ({ step: firstStep(params), momentum: treeMap(zerosLike, params) }),
     update: (raw, state, params) => {
+      requireSameTree(op, raw, params);
+      requireSameTree(`${op} (state)`, state.momentum, params);
       const gradients = regularized ? regularized.update(raw, null, params)[0] : raw;
       const eta = schedule(state.step);
       const rate = times(eta, learningRate);
@@ -168,14 +208,20 @@ function sgdWith<P>(
   };
 }
 
-/** SGDW (Algorithm 1): `m ← β₁m + ηαg`, `θ ← θ - m - ηλθ`. */
+/**
+ * SGDW (Algorithm 1): `m ← β₁m + ηαg`, `θ ← θ - m - ηλθ`.
+ * @throws RangeError for rates, decays and momenta out of range. @throws TensorError from `update` when trees don't fit.
+ */
 export function sgdw<P>(options: SgdOptions & DecoupledOptions): GradientTransformation<P, MomentumState<P>> {
-  return sgdWith(options, { decay: decayFactor(options, options.decayMode) });
+  return sgdWith("sgdw", options, { decay: decayFactor(options, options.decayMode) });
 }
 
-/** SGD with momentum on the loss plus `λ'/2 · ‖θ‖²` (Algorithm 1, line 6 in violet). */
+/**
+ * SGD with momentum on the loss plus `λ'/2 · ‖θ‖²` (Algorithm 1, line 6 in violet).
+ * @throws RangeError for rates, decays and momenta out of range. @throws TensorError from `update` when trees don't fit.
+ */
 export function sgdL2<P>(options: SgdOptions): GradientTransformation<P, MomentumState<P>> {
-  return sgdWith(options, { penalty: options.weightDecay });
+  return sgdWith("sgdL2", options, { penalty: options.weightDecay });
 }
 
 export interface TrainingBudget {

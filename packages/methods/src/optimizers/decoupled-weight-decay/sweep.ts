@@ -130,7 +130,7 @@ export async function* trainCells(
   const rates = tensor(Float32Array.from(cells, (c) => c.rate));
   const decays = tensor(Float32Array.from(cells, (c) => c.decay));
   const params = model.init(random.key(seed));
-  const start: State = { params, optimizer: optimizerOf(0, 0).init(params) };
+  const start: State = { params, optimizer: optimizerOf(1, 0).init(params) };
   let state: State = treeMap((t) => broadcastTo(t, [cells.length, ...t.shape]), start);
   for (let epoch = 0; epoch < epochs; ) {
     const chunk = Math.min(5, epochs - epoch);
