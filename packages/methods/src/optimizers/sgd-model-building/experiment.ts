@@ -216,6 +216,7 @@ export default defineExperiment({
     {
       kind: "statistic",
       id: "model-beats-trial",
+      of: "faster-training",
       statement: "More than 95% of the model steps leave the batch's loss below that at the failed trial",
       quantity: "share of the model steps",
       arms: ["smb"],
