@@ -219,6 +219,12 @@ describe("ridge weights of a multinomial regression", () => {
     expect(maxAbs(difference(product, numeric))).toBeLessThan(1e-5);
     expect(dot(v, product)).toBeLessThanOrEqual(bounds.smoothness!(theta) * dot(v, v));
     expect(dot(v, product)).toBeGreaterThanOrEqual(digits.inner.strongConvexity(theta) * dot(v, v));
+    // What it keeps of x belongs to the values in x, not to the array.
+    const reused = moved(0.1);
+    const elsewhere = digits.inner.hessianProduct(reused, theta, v);
+    reused.set(x);
+    expect(digits.inner.hessianProduct(reused, theta, v)).toEqual(product);
+    expect(maxAbs(difference(elsewhere, product))).toBeGreaterThan(1e-3);
     const outer = (h: number) => digits.outer.value(moved(h), theta);
     expect(dot(digits.outer.gradient(x, theta), v)).toBeCloseTo((outer(1e-4) - outer(-1e-4)) / 2e-4, 5);
     const bump = theta.map((_, j) => (j === 4 ? 1e-4 : 0));
@@ -337,6 +343,23 @@ describe("MAID", () => {
     const { epsilon } = history.at(-1)!;
     const exact = solveInner(problem, origin, lambda, 1e-10);
     expect(norm(difference(x, exact))).toBeLessThanOrEqual(epsilon);
+  });
+
+  test("each failed line search of a step has one more trial than the last; the next step begins anew", () => {
+    // α = 48 has to be halved five times, to 1.5: with one backtrack at first that takes four failures, which halve ε each.
+    // From θ = 3 with α = 32 · 1.5 it takes four again.
+    const { history } = maid({
+      ...scalarConstants,
+      epsilon: 1e-3,
+      stepSize: 48,
+      grow: 32,
+      loosen: 1,
+      maxBacktracks: 1,
+    })(scalar, { start: Float64Array.of(0), maxWork: 1000, seed: 0 });
+    expect(history[1]!.stepSize).toBe(1.5);
+    expect(history[1]!.epsilon).toBeCloseTo(1e-3 / 2 ** 4, 12);
+    expect(history[2]!.stepSize).toBe(1.5);
+    expect(history[2]!.epsilon).toBeCloseTo(1e-3 / 2 ** 8, 12);
   });
 
   test("bad input", () => {

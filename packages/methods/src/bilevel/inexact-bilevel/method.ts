@@ -28,7 +28,7 @@ export interface MaidOptions extends BilevelConstants {
   readonly eta?: number;
   /** Share λ of the promised decrease that is asked for. Default 1e-4. */
   readonly decrease?: number;
-  /** Backtracking steps before the accuracies are tightened, one more after each failure. Default 10. */
+  /** Backtracking steps before the accuracies are tightened, one more after each failure of the same step. Default 10. */
   readonly maxBacktracks?: number;
   /** Whether g is convex, which makes its lower bound sharper (κ = 0). Default true. */
   readonly outerConvex?: boolean;
@@ -289,7 +289,11 @@ export function maid(
           delta *= loosen;
         }
       }
-      if (accepted || work() >= maxWork) continue;
+      if (accepted) {
+        failures = 0;
+        continue;
+      }
+      if (work() >= maxWork) continue;
       failures++;
       tightened();
     }

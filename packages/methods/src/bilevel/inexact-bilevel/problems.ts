@@ -122,7 +122,7 @@ export interface LabelledSample {
 
 /**
  * Multinomial logistic regression with a ridge weight for each feature: `h = mean CE(A_tr X) + ½ Σ_j e^{θ_j} ‖x_j‖²`, g the mean
- * cross-entropy of the validation data, every `θ_j ∈ [−6, 6]`. x is `[features, classes]`, row after row.
+ * cross-entropy of the validation data, every `θ_j ∈ [−9, 6]`. x is `[features, classes]`, row after row.
  */
 export function ridgePerFeatureProblem(
   { train, validation }: { readonly train: LabelledSample; readonly validation: LabelledSample },
@@ -154,6 +154,13 @@ export function ridgePerFeatureProblem(
     });
     return { value, gradient: pulledBack(sample.features, probabilities, classes) };
   };
+  /** Training probabilities at the last x: conjugate gradients ask for many products at one. */
+  let last: { readonly x: Float64Array; readonly probabilities: Float64Array } | undefined;
+  const probabilitiesAt = (x: Float64Array): Float64Array => {
+    if (!last?.x.every((value, at) => value === x[at]))
+      last = { x: x.slice(), probabilities: predict(train, x).probabilities };
+    return last.probabilities;
+  };
   const penalty = (x: Float64Array, theta: Float64Array): Float64Array =>
     x.map((value, at) => Math.exp(theta[Math.floor(at / classes)]!) * value);
   // Softmax's Hessian is at most ½ in norm.
@@ -164,7 +171,7 @@ export function ridgePerFeatureProblem(
   return {
     problem: {
       parameters: d * classes,
-      lower: new Float64Array(d).fill(-6),
+      lower: new Float64Array(d).fill(-9),
       upper: new Float64Array(d).fill(6),
       inner: {
         evaluate(x, theta) {
@@ -173,7 +180,7 @@ export function ridgePerFeatureProblem(
           return { value: value + 0.5 * dot(x, ridge), gradient: addScaled(gradient, 1, ridge) };
         },
         hessianProduct(x, theta, v) {
-          const { probabilities } = predict(train, x);
+          const probabilities = probabilitiesAt(x);
           const image = scoresOf(train.features, v, classes);
           for (let i = 0; i < train.features.rows; i++) {
             let inner = 0;
