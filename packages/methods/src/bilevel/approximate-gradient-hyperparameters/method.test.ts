@@ -239,6 +239,62 @@ describe("HOAG", () => {
     expect(history.length).toBeGreaterThan(4);
   });
 
+  test("neither training nor the linear system is asked for more than 1e-8, relatively", () => {
+    const scaled = ({ features, response }: ReturnType<typeof sample>) => ({
+      features,
+      response: response.map((value) => 1e9 * value),
+    });
+    const problem = ridgeProblem({ train: scaled(split.train), validation: scaled(split.validation) });
+    let [gradients, products] = [0, 0];
+    const watched: BilevelProblem = {
+      ...problem,
+      inner: {
+        ...problem.inner,
+        evaluate: (x, lambda) => {
+          gradients++;
+          return problem.inner.evaluate(x, lambda);
+        },
+        hessianProduct: (x, lambda, v) => {
+          products++;
+          return problem.inner.hessianProduct(x, lambda, v);
+        },
+      },
+    };
+    const start = new Float64Array(problem.lower.length);
+    hoag({ schedule: "exact", stepSize: 1e-12, maxIterations: 1 })(watched, {
+      start,
+      maxWork: 5000,
+      seed: 0,
+    });
+    expect(gradients).toBeLessThan(50);
+    expect(products).toBeLessThan(10);
+  });
+
+  test("an adaptive step is 1/L: L from the first gradient, doubled when a step holds less than promised, else lowered by 5%", () => {
+    // h = ½ (x − λ)², g = ½ x²: the exact objective is ½ λ².
+    const tracking: BilevelProblem = {
+      parameters: 1,
+      lower: Float64Array.of(-6),
+      upper: Float64Array.of(6),
+      inner: {
+        evaluate: ([x], [l]) => ({ value: 0.5 * (x! - l!) ** 2, gradient: Float64Array.of(x! - l!) }),
+        hessianProduct: (_, __, v) => v.slice(),
+        strongConvexity: () => 1,
+        crossProduct: (_, __, q) => q.map((value) => -value),
+      },
+      outer: { value: ([x]) => 0.5 * x! ** 2, gradient: (x) => x.slice() },
+    };
+    const { history } = hoag({ epsilon0: 1e-9, maxIterations: 6 })(tracking, {
+      start: Float64Array.of(0.2),
+      maxWork: 1000,
+      seed: 0,
+    });
+    // L = 0.2 steps by 1, then by a half and a quarter, which lowers the objective, but by less than ½ L ‖step‖²; an eighth does.
+    const places = [0.2, -0.8, -0.3, -0.05, 0.075, 0.075 * (1 - 1 / (0.95 * 1.6))];
+    expect(history.map(({ lambda }) => lambda[0])).toEqual(places.map((value) => expect.closeTo(value, 6)));
+    expect(history.map(({ rejected }) => rejected ?? false)).toEqual([false, true, true, true, false, false]);
+  });
+
   test("the linear solver starts from the last q", async () => {
     const problem = ridgeProblem(await tumourSplit(1_000_000));
     let products = 0;
@@ -305,6 +361,12 @@ describe("searches", () => {
         expect(lambda).toEqual(answerAfter(history, Number.POSITIVE_INFINITY) ?? start);
         expect(answerAfter(history, 0)).toBeUndefined();
       }
+    // A single candidate is charged its training, not the scale of its gradient.
+    const { history: first } = gridSearch(20)(problem, { start: Float64Array.of(0), maxWork: 1000, seed: 0 });
+    const stop = 1e-4 * gradientScale(problem, first[0]!.lambda);
+    const alone = countWork(problem);
+    trainInner(alone.problem, new Float64Array(problem.parameters), first[0]!.lambda, stop);
+    expect(first[0]!.work).toBe(alone.work());
     for (const search of [gridSearch(20), randomSearch(), goldenSearch(), parzenSearch()]) {
       const tried: { x: Float64Array; lambda: Float64Array }[] = [];
       const watched: BilevelProblem = {
