@@ -1,6 +1,6 @@
-import { add, cond, data, greaterEqual, matmul, mul, ones, sum, type Tensor } from "@prior-art/tensor";
-import { adam, type GradientTransformation, sgd } from "@prior-art/toolkit/optim";
-import { expect, test } from "vitest";
+import { data, type Tensor } from "@prior-art/tensor";
+import { adam, sgd } from "@prior-art/toolkit/optim";
+import { afterEach, expect, test, vi } from "vitest";
 import { problems } from "./problems.ts";
 import { type RaceOptions, type RaceResult, train } from "./race.ts";
 
@@ -18,44 +18,40 @@ const weightsOf = async ({ params }: RaceResult): Promise<number[]> => [
   ...(await data((params as { weights: Tensor }).weights)),
 ];
 
-/** Adam that from step 60 on also multiplies large matrices, to no effect. */
-function tired<P>(): GradientTransformation<P, unknown> {
-  const { init, update } = adam<P>({ learningRate: 0.1 });
-  const work = (start: Tensor): Tensor => {
-    let product = mul(start, ones([256, 256]));
-    for (let i = 0; i < 8; i++) product = mul(1 / 256, matmul(product, product));
-    return sum(product);
-  };
-  return {
-    init: (params) => ({ adam: init(params), step: ones([]), waste: ones([]) }),
-    update(gradients, state, params) {
-      const {
-        adam: memory,
-        step,
-        waste,
-      } = state as {
-        adam: ReturnType<typeof init>;
-        step: Tensor;
-        waste: Tensor;
-      };
-      const [updates, next] = update(gradients, memory, params);
-      const spent = cond(
-        greaterEqual(step, 60),
-        (s: Tensor) => mul(1e-30, work(s)),
-        (s: Tensor) => s,
-        waste,
-      );
-      return [updates, { adam: next, step: add(step, 1), waste: spent }];
-    },
-  };
+/** Milliseconds that each timed run is made to take, one after the other; how many are left. */
+function timesOf(milliseconds: readonly number[]): { readonly left: () => number } {
+  const rest = [...milliseconds];
+  let [now, isRunning] = [0, false];
+  vi.spyOn(performance, "now").mockImplementation(() => {
+    if (isRunning) now += rest.shift() ?? Number.NaN;
+    isRunning = !isRunning;
+    return now;
+  });
+  return { left: () => rest.length };
 }
 
-test("the time of a step is the mean over all of the training, not that of its first steps", async () => {
-  const pace = adam({ learningRate: 0.1 });
-  const { stepTime } = await finish({ optimizer: tired(), steps: 120, pace });
-  expect(stepTime).toBeGreaterThan(4);
-  const early = await finish({ optimizer: tired(), steps: 40, pace });
-  expect(early.stepTime).toBeLessThan(stepTime / 2);
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+test("the time of a step is the mean over all stretches of the training, each at its fastest, over that of the pace", async () => {
+  const times = timesOf([
+    // The first 20 steps, until 15 ms are full; then the pace's.
+    ...[8, 6, 7],
+    ...[4, 5, 3, 5],
+    // The second stretch, without the pace: twice at least, even if it is long.
+    ...[60, 30],
+    // The last ten steps, five times at most; and the pace's.
+    ...[2, 1, 2, 2, 2],
+    ...[9, 9],
+  ]);
+  const { stepTime } = await finish({
+    optimizer: sgd({ learningRate: 0.03 }),
+    steps: 50,
+    pace: adam({ learningRate: 0.1 }),
+  });
+  expect(times.left()).toBe(0);
+  expect(stepTime).toBeCloseTo((6 + 30 + 1) / 3 / ((3 + 9) / 2), 12);
 });
 
 test("a training that is timed ends where one that isn't does", async () => {
