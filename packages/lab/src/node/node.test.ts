@@ -221,6 +221,61 @@ describe("figure and report", () => {
     );
   });
 
+  test("long titles and legends break into lines within their panel, and the panels stand in line", async () => {
+    const { results } = await run("slow", slow);
+    const names = Array.from({ length: 9 }, (_, i) => `an arm with a long name, ${i}`);
+    const title = "A title that says so much that it needs a second line of the panel";
+    const figure: AnyExperiment = Object.assign({ ...slow } as AnyExperiment, {
+      figure: ({ Plot }: FigureData<string, Metrics>) => [
+        {
+          title,
+          options: {
+            width: 300,
+            color: { legend: true, domain: names },
+            marks: [Plot.dot(names, { x: names, fill: names })],
+          },
+        },
+        { options: { width: 200, marks: [Plot.dot([1, 2])] } },
+      ],
+    });
+    const { document } = new JSDOM(drawFigure(figure, results, serverDrawing())).window;
+    const [first, second] = [...document.querySelectorAll("svg > svg")];
+    expect(first!.getAttribute("y")).toBe(second!.getAttribute("y"));
+    const top = Number(first!.getAttribute("y"));
+    const number = (node: Element, name: string): number => Number(node.getAttribute(name));
+    const titles = [...document.querySelectorAll("body > svg > text")];
+    expect(titles.map((node) => node.textContent).join(" ")).toBe(title);
+    expect(titles).toHaveLength(2);
+    const labels = [...document.querySelectorAll("body > svg > g > text")];
+    expect(labels.map((node) => node.textContent)).toEqual(names);
+    for (const label of labels) {
+      expect(number(label, "x") + 6 * label.textContent!.length).toBeLessThanOrEqual(300);
+      expect(number(titles.at(-1)!, "y") + number(label, "y")).toBeLessThan(top);
+    }
+    const places = labels.map((label) => `${label.getAttribute("x")} ${label.getAttribute("y")}`);
+    expect(new Set(places).size).toBe(names.length);
+  });
+
+  test("a logarithmic axis has plain numbers, or the format that is asked for", async () => {
+    const { results } = await run("slow", slow);
+    const ticks = (tickFormat?: string): string[] => {
+      const figure: AnyExperiment = Object.assign({ ...slow } as AnyExperiment, {
+        figure: ({ Plot }: FigureData<string, Metrics>) => ({
+          options: {
+            x: { type: "log", domain: [1e-8, 1e4], ...(tickFormat && { tickFormat }) },
+            marks: [Plot.dotX([0.02, 3])],
+          },
+        }),
+      });
+      const { document } = new JSDOM(drawFigure(figure, results, serverDrawing())).window;
+      return [...document.querySelectorAll("[aria-label='x-axis tick label'] text")].map(
+        (node) => node.textContent!,
+      );
+    };
+    expect(ticks()).toEqual(expect.arrayContaining(["1e-6", "0.01", "1", "10,000"]));
+    expect(ticks(".1e")).toEqual(expect.arrayContaining(["1.0e-6", "1.0e-2"]));
+  });
+
   test("a figure that cannot be drawn is an error, but the results are kept", async () => {
     const figure = () => {
       throw new Error("no such column");

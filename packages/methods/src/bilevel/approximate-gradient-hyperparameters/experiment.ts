@@ -356,6 +356,7 @@ export default defineExperiment({
           width: 640,
           height: 340,
           marginLeft: 150,
+          fx: { label: null },
           x: { label: "work →", type: "log" as const, grid: true },
           y: { label: null, domain: arms.filter(({ name }) => !isRidgeArm(name)).map(({ label }) => label) },
           color: { domain: arms.map(({ label }) => label) },

@@ -333,15 +333,19 @@ export default defineExperiment({
   ],
   figure: ({ Plot, units }) => {
     const { metrics } = units.find((unit) => unit.seed === 0)!;
-    const label = (value: number): string => `2^${Math.round(Math.log2(value))}`;
+    const etaLabel = (eta: number): string => `2^${Math.round(Math.log2(eta))}`;
+    const gammaLabel = (gamma: number): string => String(Number(gamma.toPrecision(2)));
+    const inOrder = (values: readonly number[], label: (value: number) => string): string[] => [
+      ...new Set([...values].sort((a, b) => a - b).map(label)),
+    ];
     const curvesOf = (curves: Metrics["loss"], steps: number) =>
       curves.flatMap((curve, i) =>
         curve.map((loss, t) => ({
           run: i,
           step: (t + 0.5) * steps,
           loss,
-          eta: label(metrics.etas[i]!),
-          gamma: metrics.gammas[i]!.toExponential(1),
+          eta: etaLabel(metrics.etas[i]!),
+          gamma: gammaLabel(metrics.gammas[i]!),
         })),
       );
     const last = (metrics.loss[0]?.length ?? 0) * WIDE * BLOCK;
@@ -361,7 +365,7 @@ export default defineExperiment({
         options: {
           ...panel,
           x: { label: "step →" },
-          color: { legend: true },
+          color: { legend: true, type: "ordinal" as const, domain: inOrder(metrics.etas, etaLabel) },
           marks: [
             Plot.line(curvesOf(metrics.start, BLOCK), { x: "step", y: "loss", z: "run", stroke: "eta" }),
           ],
@@ -372,7 +376,7 @@ export default defineExperiment({
         options: {
           ...panel,
           x: { label: "step →" },
-          color: { legend: true },
+          color: { legend: true, type: "ordinal" as const, domain: inOrder(metrics.gammas, gammaLabel) },
           marks: [
             Plot.line(
               curvesOf(metrics.loss, WIDE * BLOCK).filter(({ step }) => step >= last / 4),

@@ -301,7 +301,7 @@ export default defineExperiment({
           height: 300,
           marginLeft: 130,
           fx: { label: null },
-          x: { label: "accuracy", grid: true },
+          x: { label: "accuracy", grid: true, ticks: 4 },
           y: { label: null, domain: ALL.map((arm) => LABELS[arm]) },
           marks: [
             Plot.tickX(claimed, { fx: "attack", x: "accuracy", y: "arm", opacity: 0.4 }),

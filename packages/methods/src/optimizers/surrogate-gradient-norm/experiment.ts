@@ -214,7 +214,7 @@ export default defineExperiment({
           width: 520,
           height: 320,
           marginLeft: 110,
-          x: { label: "normalized score", grid: true },
+          x: { label: "normalized score", grid: true, ticks: 3 },
           y: { label: null, domain: shown.map(({ label }) => label) },
           fx: { label: null },
           marks: [Plot.dot(scores, { x: "score", y: "arm", fx: "task" })],
