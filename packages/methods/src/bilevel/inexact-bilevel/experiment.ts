@@ -152,22 +152,22 @@ const largestOverLeast = (values: readonly number[]): number => Math.max(...valu
 
 export default defineExperiment({
   settings: {
-    full: { rows: 200, quadraticWork: 100_000, examples: 200, noise: 32, digitWork: 1500 },
+    full: { rows: 200, quadraticWork: 100_000, examples: 200, noise: 32, digitWork: 3000 },
     quick: { rows: 100, quadraticWork: 20_000, examples: 0, noise: 0, digitWork: 0 },
   },
   seeds: { full: 5, quick: 1 },
   arms: {
     maid: {
       label: "MAID",
-      space: { stepSize: [10, 100, 1e3, 1e4], epsilon: [1e-1, 1e-3, 1e-5] },
+      space: { stepSize: [30, 100, 300, 1e3], epsilon: [1e-1, 1e-3, 1e-5] },
     },
     fixed: {
       label: "fixed accuracy",
-      space: { stepSize: [100, 1e3, 1e4], epsilon: [1e-1, 1e-2, 1e-3, 1e-4] },
+      space: { stepSize: [30, 100, 300], epsilon: [1e-1, 1e-2, 1e-3, 1e-4] },
     },
     hoag: {
       label: "HOAG",
-      space: { schedule: ["quadratic", "cubic", "exponential"], epsilon0: [1, 0.3, 0.1] },
+      space: { schedule: ["quadratic", "cubic", "exponential"], epsilon0: [1, 0.3, 0.1, 0.03] },
     },
     grid: { label: "one shared λ, grid of 20", space: { tolerance: [1e-1, 1e-2, 1e-3, 1e-4] } },
   },
