@@ -2,7 +2,7 @@ import { mul, slice, treeMap } from "@prior-art/tensor";
 import { cosineDecay, type GradientTransformation } from "@prior-art/toolkit/optim";
 import type { Contender } from "../family.ts";
 import type { LearnedOptimizerParams, LearnedOptimizerState } from "./method.ts";
-import { learnedOptimizer, shippedOptimizers } from "./shippedOptimizers.ts";
+import { learnedOptimizer, narrowOptimizers } from "./shippedOptimizers.ts";
 
 /** Parameters that data comes into, of perceptrons, linear models and transformers. */
 const INPUTS = /^(layers\[0\]\.weight|weights|tokens\.table|positions\.table)$/;
@@ -41,7 +41,8 @@ const contenders: Readonly<Record<string, Contender>> = {
     // The first of the shipped rules: seeds are not there to choose among.
     fixed: { metaSeed: 0 },
     optimizer: async <P>({ multiplier = 1, metaSeed = 0 }, { steps }: { readonly steps: number }) => {
-      const phi = treeMap((t) => slice(t, metaSeed), await shippedOptimizers.mup.load());
+      const { phi: all } = await narrowOptimizers.mup.load();
+      const phi = treeMap((t) => slice(t, metaSeed), all);
       return annealed<P>(phi, multiplier, steps);
     },
   },

@@ -3,8 +3,8 @@ import { digits } from "@prior-art/toolkit/data";
 import { crossEntropy, type MlpParams } from "@prior-art/toolkit/nn";
 import { type MetaTask, muParametrize, type Parametrization } from "./method.ts";
 
-/** Width of the networks that the shipped optimizers were trained to train. */
-export const META_WIDTH = 8;
+/** Width of the networks that the narrow variant of the shipped optimizers was trained to train. */
+export const META_WIDTH = 16;
 export const DEPTH = 3;
 export const BATCH = 64;
 

@@ -16,12 +16,19 @@ import {
   stateless,
 } from "@prior-art/toolkit/optim";
 import { DEPTH, type DigitTask, digitTask, META_WIDTH } from "./digitTask.ts";
-import type { Parametrization, UpdateScale } from "./method.ts";
+import type { LearnedOptimizerParams, Parametrization, UpdateScale } from "./method.ts";
 import { listScales } from "./muParametrization.ts";
-import { learnedOptimizer, META_SEEDS, shippedOptimizers } from "./shippedOptimizers.ts";
+import {
+  learnedOptimizer,
+  META_SEEDS,
+  MIXED_WIDTHS,
+  mixedOptimizers,
+  narrowOptimizers,
+} from "./shippedOptimizers.ts";
 import { finalLoss, meanLoss, type Optimizer, trainingLosses } from "./training.ts";
 
-type Arm = "mulo" | "splo" | "adam" | "muAdam";
+type LearnedArm = "mulo" | "splo" | "muloMixed" | "sploMixed";
+type Arm = LearnedArm | "adam" | "muAdam";
 
 const geometric = (first: number, factor: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => first * factor ** i);
@@ -30,13 +37,17 @@ const geometric = (first: number, factor: number, count: number): number[] =>
 const ARMS: Readonly<Record<Arm, ArmSpec>> = {
   mulo: { label: "μLO" },
   splo: { label: "LO in SP" },
+  muloMixed: { label: "μLO, mixed widths" },
+  sploMixed: { label: "LO in SP, mixed widths" },
   adam: { label: "Adam in SP", space: { learningRate: geometric(2e-3, 2, 6) } },
   muAdam: { label: "μAdam", space: { learningRate: geometric(8e-3, 2, 6) } },
 };
 const PARAMETRIZATIONS: Readonly<Record<Arm, Parametrization>> = {
   mulo: "mup",
+  muloMixed: "mup",
   muAdam: "mup",
   splo: "sp",
+  sploMixed: "sp",
   adam: "sp",
 };
 
@@ -50,23 +61,25 @@ interface Settings {
   readonly widths: readonly number[];
   /** Trainings of the network of each width, each from its own beginning and with its own batches. */
   readonly taskSeeds: readonly number[];
-  /** Of the widths, those trained five times as long. */
+  /** Of the widths, those trained five times as long by all but the optimizers of mixed meta-training. */
   readonly longWidths: readonly number[];
-  /** Of the widths, that trained with twice the hidden layers for `HORIZON` steps; 0 for none. */
+  /** Of the widths, that trained with twice the hidden layers for `HORIZON` steps by the same optimizers; 0 for none. */
   readonly deepWidth: number;
 }
 const SETTINGS: Readonly<Record<Mode, Settings>> = {
   full: {
-    widths: [8, 16, 32, 64, 128, 256, 512],
-    taskSeeds: [3, 3, 3, 3, 3, 2, 1],
-    longWidths: [8, 32],
-    deepWidth: 32,
+    widths: [16, 32, 64, 128, 256, 512],
+    taskSeeds: [3, 3, 3, 3, 2, 1],
+    longWidths: [16, 64],
+    deepWidth: 64,
   },
-  quick: { widths: [8, 64], taskSeeds: [1, 1], longWidths: [], deepWidth: 0 },
+  quick: { widths: [16, 128], taskSeeds: [1, 1], longWidths: [], deepWidth: 0 },
 };
 
 /** At least eight times the width that meta-training saw. */
-const WIDE = [64, 128, 256, 512] as const;
+const WIDE = [128, 256, 512] as const;
+/** The same for the widest network that mixed meta-training saw. */
+const WIDE_FOR_MIXED = WIDE.filter((width) => width >= 8 * Math.max(...MIXED_WIDTHS));
 
 /** Losses are of the last 20 batches, nats, geometric means over task seeds; no more than three times that of a guess. */
 type Metrics = {
@@ -81,7 +94,6 @@ type Metrics = {
   readonly shortLosses: readonly number[];
   readonly longLosses: readonly number[];
   readonly deepLogLoss: number;
-  readonly logLoss64: number;
   readonly logLoss128: number;
   readonly logLoss256: number;
   readonly logLoss512: number;
@@ -97,6 +109,14 @@ const scaledUpdates = (scaleOf: UpdateScale): GradientTransformation<MlpParams, 
 
 const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
+/** φ of all meta-seeds. */
+const shippedFor: Readonly<Record<LearnedArm, () => Promise<LearnedOptimizerParams>>> = {
+  mulo: async () => (await narrowOptimizers.mup.load()).phi,
+  splo: async () => (await narrowOptimizers.sp.load()).phi,
+  muloMixed: () => mixedOptimizers.mup.load(),
+  sploMixed: () => mixedOptimizers.sp.load(),
+};
+
 async function optimizerOf(
   arm: Arm,
   seed: number,
@@ -109,7 +129,7 @@ async function optimizerOf(
       scaledUpdates(task.model.updateScale),
       scaleByLearningRate<MlpParams>(learningRate),
     );
-  const all = await shippedOptimizers[PARAMETRIZATIONS[arm]].load();
+  const all = await shippedFor[arm]();
   const phi = treeMap((t) => slice(t, seed % META_SEEDS), all);
   return learnedOptimizer.toOptimizer<MlpParams>(phi, { scale: task.model.updateScale });
 }
@@ -123,6 +143,7 @@ async function* run({
 }: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
   const { learningRate = 0 } = hyperparameters as { readonly learningRate?: number };
   const isTest = phase === "test";
+  const goesFurther = isTest && arm !== "muloMixed" && arm !== "sploMixed";
   const widths = isTest ? settings.widths : settings.widths.slice(0, 1);
   const { taskSeeds } = settings;
   const keys = random.split(random.key(seed), Math.max(...taskSeeds));
@@ -136,7 +157,7 @@ async function* run({
   const meanLossByWidth: number[] = [];
   const [shortLosses, longLosses]: [number[], number[]] = [[], []];
   for (const width of widths) {
-    const isLong = isTest && settings.longWidths.includes(width);
+    const isLong = goesFurther && settings.longWidths.includes(width);
     const trainings = await train(width, DEPTH, isLong ? 5 * HORIZON : HORIZON);
     const first = trainings.map((losses) => losses.slice(0, HORIZON));
     lossByWidth.push(finalLoss(first));
@@ -147,7 +168,7 @@ async function* run({
     }
     yield { step: lossByWidth.length, of: widths.length, metrics: { loss: lossByWidth.at(-1)! } };
   }
-  const isDeep = isTest && settings.deepWidth > 0;
+  const isDeep = goesFurther && settings.deepWidth > 0;
   const wide = widths.flatMap((width, i) => (width >= WIDE[0] ? [lossByWidth[i]!] : []));
   const logLoss = (width: number): number => Math.log(lossByWidth[widths.indexOf(width)] ?? 1);
   return {
@@ -158,7 +179,6 @@ async function* run({
     shortLosses,
     longLosses,
     deepLogLoss: isDeep ? Math.log(finalLoss(await train(settings.deepWidth, 2 * DEPTH, HORIZON))) : 0,
-    logLoss64: logLoss(64),
     logLoss128: logLoss(128),
     logLoss256: logLoss(256),
     logLoss512: logLoss(512),
@@ -173,7 +193,7 @@ const widerThanStandard = WIDE.map(
     id: `wide-${width}`,
     of: "width-transfer",
     statement: `At width ${width}, ${width / META_WIDTH} times meta-training's, μLO's log loss is below that of the optimizer meta-trained in standard parametrization, ${CAPPED}`,
-    ...(width > 64 && { modes: ["full"] }),
+    ...(width > 128 && { modes: ["full"] }),
     metric: `logLoss${width}`,
     better: "mulo",
     worse: "splo",
@@ -181,26 +201,44 @@ const widerThanStandard = WIDE.map(
   }),
 );
 
+const mixedWiderThanStandard = WIDE_FOR_MIXED.map(
+  (width): Claim<Arm, Metrics> => ({
+    kind: "comparison",
+    id: `mixed-wide-${width}`,
+    of: "width-transfer",
+    statement: `Both meta-trained on widths ${MIXED_WIDTHS.join(", ")}, at width ${width} μLO's log loss is below that of the optimizer in standard parametrization, ${CAPPED}`,
+    modes: ["full"],
+    metric: `logLoss${width}`,
+    better: "muloMixed",
+    worse: "sploMixed",
+    goal: "minimize",
+  }),
+);
+
+const growsNot = (arm: LearnedArm, id: string, of: string): Claim<Arm, Metrics> => ({
+  kind: "scaling",
+  id,
+  of: "width-transfer",
+  statement: `${of}'s loss does not grow with the width, from ${WIDE[0]} to ${WIDE.at(-1)}`,
+  modes: ["full"],
+  arm,
+  x: WIDE,
+  y: "wideLosses",
+  slope: { max: 0 },
+});
+
 export default defineExperiment({
   settings: SETTINGS,
   seeds: { full: META_SEEDS, quick: 2 },
-  checkpoints: [shippedOptimizers.mup, shippedOptimizers.sp],
+  checkpoints: [narrowOptimizers.mup, narrowOptimizers.sp, mixedOptimizers.mup, mixedOptimizers.sp],
   arms: ARMS,
   run,
   tuning: { metric: "score", goal: "minimize", budget: { full: 6, quick: 2 }, seeds: { full: 2, quick: 1 } },
   claims: [
     ...widerThanStandard,
-    {
-      kind: "scaling",
-      id: "loss-by-width",
-      of: "width-transfer",
-      statement: `μLO's loss does not grow with the width, from ${WIDE[0]} to ${WIDE.at(-1)}`,
-      modes: ["full"],
-      arm: "mulo",
-      x: WIDE,
-      y: "wideLosses",
-      slope: { max: 0 },
-    },
+    growsNot("mulo", "loss-by-width", "μLO"),
+    ...mixedWiderThanStandard,
+    growsNot("muloMixed", "mixed-loss-by-width", `μLO meta-trained on widths ${MIXED_WIDTHS.join(", ")}`),
     {
       kind: "statistic",
       id: "longer-training",

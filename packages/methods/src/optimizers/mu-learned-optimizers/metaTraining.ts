@@ -29,10 +29,11 @@ import {
   chain,
   clipByGlobalNorm,
   cosineDecay,
+  type GradientTransformation,
   ravel,
   unravel,
 } from "@prior-art/toolkit/optim";
-import type { LearnedOptimizer, LearnedOptimizerParams } from "./method.ts";
+import type { LearnedOptimizer, LearnedOptimizerParams, LearnedOptimizerState } from "./method.ts";
 import type { UpdateScale } from "./muParametrization.ts";
 
 /** What a learned optimizer is trained to train. */
@@ -46,12 +47,13 @@ export interface MetaTask<P> {
 }
 
 export interface MetaTrainOptions<P> {
-  readonly task: MetaTask<P>;
+  /** Each gets as many of the pairs. */
+  readonly tasks: readonly MetaTask<P>[];
   readonly optimizer: LearnedOptimizer;
   readonly metaSteps: number;
   /** σ of φ's perturbations, 0.01 by default. */
   readonly sigma?: number;
-  /** N, antithetic pairs, 16 by default. */
+  /** N, antithetic pairs, 16 by default; a multiple of the number of tasks. */
   readonly pairs?: number;
   /** K, training steps a meta-step, 20 by default. */
   readonly truncation?: number;
@@ -77,15 +79,61 @@ export function persistentGradient(xi: Tensor, plus: Tensor, minus: Tensor, sigm
 }
 
 function requireMetaOptions<P>(options: Required<MetaTrainOptions<P>>): void {
-  const { metaSteps, pairs, truncation, horizon, sigma, metaLearningRate } = options;
+  const { tasks, metaSteps, pairs, truncation, horizon, sigma, metaLearningRate } = options;
   for (const [name, value] of Object.entries({ metaSteps, pairs, truncation, horizon }))
     if (!(Number.isInteger(value) && value >= 1))
       throw new RangeError(`metaTrain: ${name} must be a whole number of at least 1, got ${value}`);
   if (horizon % truncation !== 0)
     throw new RangeError(`metaTrain: the horizon ${horizon} is no multiple of the truncation ${truncation}`);
+  if (tasks.length === 0 || pairs % tasks.length !== 0)
+    throw new RangeError(`metaTrain: ${pairs} pairs can't be shared evenly by ${tasks.length} tasks`);
   if (!(sigma > 0 && metaLearningRate > 0))
     throw new RangeError("metaTrain: sigma and the learning rate must be positive");
 }
+
+/** The trainings of one task. */
+function crewOf<P>(
+  task: MetaTask<P>,
+  toOptimizer: (vector: Tensor) => GradientTransformation<P, LearnedOptimizerState>,
+) {
+  const lossAndGradient = valueAndGrad((params: P, rows: Tensor) => task.loss(params, rows));
+  const startMember = (key: Tensor, size: number) => {
+    const params = task.init(key);
+    return { params, state: toOptimizer(zeros([size])).init(params) };
+  };
+  type Member = ReturnType<typeof startMember>;
+  return {
+    /** Twice the same beginnings, `[2 pairs, …]`, for φ of `size` numbers. */
+    startPairs(key: Tensor, pairs: number, size: number): Member {
+      const half = vmap((each: Tensor) => startMember(each, size))(random.split(key, pairs));
+      return treeMap((t) => concat([t, t]), half);
+    },
+    /** K steps of one training with one φ: where it gets, and its mean loss, each counted as no more than `cap`. */
+    unroll(vector: Tensor, member: Member, rows: Tensor, cap: number): readonly [Member, Tensor] {
+      const { update } = toOptimizer(vector);
+      const [after, losses] = scan(
+        ({ params, state }: Member, batch: Tensor) => {
+          const [loss, gradient] = lossAndGradient(params, batch);
+          const [updates, next] = update(gradient, state, params);
+          return [{ params: applyUpdates(params, updates), state: next }, loss] as const;
+        },
+        member,
+        rows,
+      );
+      return [after, mean(where(finite(losses), minimum(losses, cap), cap))];
+    },
+  };
+}
+
+/** Flags `[n]` in a shape that broadcasts against `[n, …]`. */
+const along = (flags: Tensor, t: Tensor): Tensor =>
+  reshape(flags, [flags.size, ...t.shape.slice(1).map(() => 1)]);
+
+/** ξ, the sum of a training's perturbations `[pairs, size]` since it began: those of trainings that are over start anew. */
+export const accumulatedNoise = (xi: Tensor, over: Tensor, epsilon: Tensor): Tensor =>
+  add(where(along(over, xi), 0, xi), epsilon);
+
+const averageOf = (tensors: readonly Tensor[]): Tensor => mul(1 / tensors.length, tensors.reduce(add));
 
 /** Meta-steps in one run of the compiled loop. */
 const CHUNK = 50;
@@ -100,7 +148,8 @@ export interface MetaTrained {
 /**
  * Meta-trains an optimizer from each of some keys, side by side: `N` antithetic pairs of trainings, `K` steps of each a
  * meta-step, AdamW on the persistent gradient clipped to 1. Trainings start at different points of the horizon.
- * @throws RangeError when sizes are not whole and positive, or the horizon is no multiple of the truncation.
+ * @throws RangeError when sizes are not whole and positive, the horizon is no multiple of the truncation, or the pairs are
+ *   no multiple of the tasks.
  */
 export async function metaTrain<P>(
   given: MetaTrainOptions<P>,
@@ -117,11 +166,10 @@ export async function metaTrain<P>(
     ...given,
   };
   requireMetaOptions(options);
-  const { task, optimizer, metaSteps, sigma, pairs, truncation, horizon, metaLearningRate, cap } = options;
+  const { tasks, optimizer, metaSteps, sigma, pairs, truncation, horizon, metaLearningRate, cap } = options;
+  const share = pairs / tasks.length;
   const shape = optimizer.init(random.key(0));
   const size = ravel(shape).size;
-  const toOptimizer = (vector: Tensor) =>
-    optimizer.toOptimizer<P>(unravel(vector, shape), task.scale ? { scale: task.scale } : {});
   const metaOptimizer = chain(
     clipByGlobalNorm<Tensor>(1),
     adamw<Tensor>({
@@ -129,62 +177,60 @@ export async function metaTrain<P>(
       weightDecay: 1e-4,
     }),
   );
-  const freshOptimizer = toOptimizer(zeros([size]));
-  const startMember = (key: Tensor) => {
-    const params = task.init(key);
-    return { params, state: freshOptimizer.init(params) };
-  };
-  type Member = ReturnType<typeof startMember>;
-  const lossAndGradient = valueAndGrad((params: P, rows: Tensor) => task.loss(params, rows));
-  /** K steps of one training with one φ: where it gets, and its mean loss. */
-  const unroll = (vector: Tensor, member: Member, rows: Tensor): readonly [Member, Tensor] => {
-    const { update } = toOptimizer(vector);
-    const [after, losses] = scan(
-      ({ params, state }: Member, batch: Tensor) => {
-        const [loss, gradient] = lossAndGradient(params, batch);
-        const [updates, next] = update(gradient, state, params);
-        return [{ params: applyUpdates(params, updates), state: next }, loss] as const;
-      },
-      member,
-      rows,
-    );
-    return [after, mean(where(finite(losses), minimum(losses, cap), cap))];
-  };
+  const crews = tasks.map((task) =>
+    crewOf(task, (vector) =>
+      optimizer.toOptimizer<P>(unravel(vector, shape), task.scale ? { scale: task.scale } : {}),
+    ),
+  );
 
   const start = (key: Tensor) => {
     const [phiKey, memberKey] = random.keys(key) as [Tensor, Tensor];
     const phi = ravel(optimizer.init(phiKey));
-    const half = vmap(startMember)(random.split(memberKey, pairs));
     return {
       phi,
       meta: metaOptimizer.init(phi),
-      members: treeMap((t) => concat([t, t]), half),
-      /** Steps of each pair's training. */
-      taken: tensor(Float32Array.from({ length: pairs }, (_, i) => (i * truncation) % horizon)),
-      xi: zeros([pairs, size]),
+      members: crews.map(({ startPairs }, i) => startPairs(random.fold(memberKey, i), share, size)),
+      /** Steps of each task's pairs' trainings. */
+      taken: tasks.map(() =>
+        tensor(Float32Array.from({ length: share }, (_, i) => (i * truncation) % horizon)),
+      ),
+      xi: tasks.map(() => zeros([share, size])),
     };
   };
   type MetaState = ReturnType<typeof start>;
 
   const metaStep = (before: MetaState, key: Tensor): readonly [MetaState, Tensor] => {
-    const [noiseKey, startKey, dataKey] = random.keys(key, 3) as [Tensor, Tensor, Tensor];
-    const over = greaterEqual(before.taken, horizon);
-    const both = concat([over, over]);
-    const half = vmap(startMember)(random.split(startKey, pairs));
-    const fresh = treeMap((t) => concat([t, t]), half);
-    const along = (flags: Tensor, t: Tensor): Tensor =>
-      reshape(flags, [flags.size, ...t.shape.slice(1).map(() => 1)]);
-    const members = treeMap((anew, old) => where(along(both, old), anew, old), fresh, before.members);
-    const epsilon = mul(sigma, random.normal(noiseKey, [pairs, size]));
-    const xi = add(where(along(over, before.xi), 0, before.xi), epsilon);
-    const rows = random.randint(dataKey, [pairs, truncation, task.batchSize], 0, task.examples);
-    const vectors = concat([add(before.phi, epsilon), sub(before.phi, epsilon)]);
-    const [after, losses] = vmap(unroll)(vectors, members, concat([rows, rows]));
-    const [plus, minus] = split(losses, 2) as [Tensor, Tensor];
-    const gradient = persistentGradient(xi, plus, minus, sigma);
+    const parts = crews.map(({ startPairs, unroll }, i) => {
+      const [noiseKey, startKey, dataKey] = random.keys(random.fold(key, i), 3) as [Tensor, Tensor, Tensor];
+      const over = greaterEqual(before.taken[i]!, horizon);
+      const both = concat([over, over]);
+      const members = treeMap(
+        (anew, old) => where(along(both, old), anew, old),
+        startPairs(startKey, share, size),
+        before.members[i]!,
+      );
+      const epsilon = mul(sigma, random.normal(noiseKey, [share, size]));
+      const xi = accumulatedNoise(before.xi[i]!, over, epsilon);
+      const { examples, batchSize } = tasks[i]!;
+      const rows = random.randint(dataKey, [share, truncation, batchSize], 0, examples);
+      const vectors = concat([add(before.phi, epsilon), sub(before.phi, epsilon)]);
+      const [after, losses] = vmap((vector: Tensor, member: typeof members, batches: Tensor) =>
+        unroll(vector, member, batches, cap),
+      )(vectors, members, concat([rows, rows]));
+      const [plus, minus] = split(losses, 2) as [Tensor, Tensor];
+      const taken = add(where(over, 0, before.taken[i]!), truncation);
+      return { after, xi, taken, gradient: persistentGradient(xi, plus, minus, sigma), loss: mean(losses) };
+    });
+    const gradient = averageOf(parts.map((part) => part.gradient));
     const [updates, meta] = metaOptimizer.update(gradient, before.meta, before.phi);
-    const taken = add(where(over, 0, before.taken), truncation);
-    return [{ phi: add(before.phi, updates as Tensor), meta, members: after, taken, xi }, mean(losses)];
+    const next = {
+      phi: add(before.phi, updates as Tensor),
+      meta,
+      members: parts.map(({ after }) => after),
+      taken: parts.map(({ taken }) => taken),
+      xi: parts.map(({ xi }) => xi),
+    };
+    return [next, averageOf(parts.map(({ loss }) => loss))];
   };
 
   const count = keys.shape[0]!;
