@@ -3,7 +3,6 @@ import {
   grad,
   item,
   jit,
-  mean,
   mul,
   random,
   scalar,
@@ -23,7 +22,6 @@ import {
   requireFinite,
   scaleByLearningRate,
   setToZero,
-  sgd,
   skipNonFinite,
 } from "@prior-art/toolkit/optim";
 import { describe, expect, test } from "vitest";
@@ -39,30 +37,14 @@ import {
   exponentialMomentum,
   lookahead,
   NONE,
-  normalizeGradients,
   normLoss,
+  PUBLISHED,
   positiveNegativeMomentum,
   ranger21,
   softplusDenominator,
-  softplusOf,
   stableWeightDecay,
-  unitNorm,
   warmupSteps,
 } from "./method.ts";
-
-/** Updates of a run of gradients at parameters that stay where they are. */
-async function outputs<P, S>(
-  transformation: GradientTransformation<P, S>,
-  params: P,
-  gradients: readonly P[],
-): Promise<P[]> {
-  let state = transformation.init(params);
-  return gradients.map((g) => {
-    const [updates, next] = transformation.update(g, state, params);
-    state = next;
-    return updates;
-  });
-}
 
 const model = mlp({ sizes: [5, 8, 3], dtype: "float64" });
 const x = gaussian(5, [24, 5]);
@@ -83,7 +65,9 @@ describe("the schedule", () => {
     expect([10_000, 5000, 4000, 1000].map((totalSteps) => warmupSteps({ totalSteps }))).toEqual([
       2000, 2000, 880, 220,
     ]);
+    expect([4445, 4444].map((totalSteps) => warmupSteps({ totalSteps }))).toEqual([2000, 977]);
     expect(warmupSteps({ totalSteps: 1000, beta2: 0.99 })).toBe(200);
+    expect(warmupSteps({ totalSteps: 3 })).toBe(1);
   });
 
   test("has half the rate half-way up, holds it to 72%, and ends at the final rate", async () => {
@@ -101,175 +85,61 @@ describe("the schedule", () => {
   });
 });
 
-describe("clipping and centralizing by units", () => {
-  test("a matrix has a unit for each output, filters for each filter, a vector one", async () => {
-    expect(await numbers(unitNorm(double([3, 1, 4, 1], [2, 2])))).toEqual(close([5, Math.SQRT2]));
-    expect(await numbers(unitNorm(double([3, 4, 1, 1], [2, 1, 1, 2])))).toEqual(close([5, Math.SQRT2]));
-    expect(await numbers(unitNorm(double([3, 4])))).toEqual(close([5]));
-  });
-
-  test("gradients within τ‖w_u‖ stay, longer ones are cut to it, and doing it twice changes nothing", async () => {
-    const w = double([3, 0, 4, 2], [2, 2]);
-    const g = double([0.03, 30, 0.03, 40], [2, 2]);
-    const clipped = adaptiveGradientClipping<Tensor>().update(g, null, w)[0];
-    expect(await numbers(clipped)).toEqual(close([0.03, 0.012, 0.03, 0.016]));
-    expect(await gap(adaptiveGradientClipping<Tensor>().update(clipped, null, w)[0], clipped)).toBeLessThan(
-      1e-15,
-    );
-    const none = adaptiveGradientClipping<Tensor>().update(double([3, 4]), null, double([0, 0]))[0];
-    expect(await numbers(none)).toEqual(close([6e-6, 8e-6]));
-  });
-
-  test("centralized gradients have mean 0 for each unit; vectors stay", async () => {
-    const tree = { matrix: gaussian(1, [4, 3]), filters: gaussian(2, [2, 3, 2, 2]), bias: gaussian(3, [3]) };
-    const [centred] = centralize<typeof tree>().update(tree, null, tree);
-    expect(await gap(mean(centred.matrix, 0), double([0, 0, 0]))).toBeLessThan(1e-15);
-    expect(await gap(mean(centred.filters, [1, 2, 3]), double([0, 0]))).toBeLessThan(1e-15);
-    expect(await gap(centred.bias, tree.bias)).toBe(0);
-  });
-
-  test("normalized gradients have an unbiased deviation of 1; tensors of two entries stay", async () => {
-    const tree = [double([1, 2, 3, 6]), double([1, 5])];
-    const [[long, short]] = normalizeGradients<Tensor[]>().update(tree, null, tree) as readonly [
-      Tensor[],
-      null,
-    ];
-    const deviation = Math.sqrt((4 + 1 + 0 + 9) / 3);
-    expect(await numbers(long!)).toEqual(
-      close(
-        [1, 2, 3, 6].map((v) => v / deviation),
-        6,
-      ),
-    );
-    expect(await numbers(short!)).toEqual([1, 5]);
-    expect(
-      await numbers(normalizeGradients<Tensor>().update(double([0, 0, 0]), null, double([0, 0, 0]))[0]),
-    ).toEqual([0, 0, 0]);
-  });
-
-  test("norm loss pulls units to norm 1, and leaves those of norm 1 alone", async () => {
-    const optimizer: GradientTransformation<Tensor, unknown> = inOrder(
-      normLoss({ rate: 0.01 }),
-      scaleByLearningRate(1),
-    );
-    const after = async (w: Tensor) =>
-      numbers(applyUpdates(w, (await outputs(optimizer, w, [zerosLike(w)]))[0]!));
-    expect(await after(double([3, 4]))).toEqual(close([3 * 0.984, 4 * 0.984], 7));
-    expect(await after(double([0.6, 0.8]))).toEqual(close([0.6, 0.8], 7));
-    expect(await after(double([3, 0.6, 4, 0.8], [2, 2]))).toEqual(close([2.952, 0.6, 3.936, 0.8], 7));
-    expect(await after(double([0, 0]))).toEqual([0, 0]);
-  });
-});
-
-describe("positive–negative momentum", () => {
-  test("takes turns with two buffers", async () => {
-    const gradients = [1, 2, 3, 4].map((g) => double([g]));
-    const found = await outputs(positiveNegativeMomentum<Tensor>({ beta1: 0.5 }), double([0]), gradients);
-    const [a1, b1] = [0.75, 1.5];
-    const a2 = 0.25 * a1 + 0.75 * 3;
-    const b2 = 0.25 * b1 + 0.75 * 4;
-    const expected = [2 * a1, 2 * b1 - a1, 2 * a2 - b1, 2 * b2 - a2].map(
-      (m, t) => m / Math.sqrt(5) / (1 - 0.5 ** (t + 1)),
-    );
-    expect((await Promise.all(found.map(numbers))).flat()).toEqual(close(expected));
-  });
-
-  test("with β₀ = 0 and no noise factor is momentum on every other step", async () => {
-    const gradients = [1, 2, 3, 4, 5, 6].map((g) => double([g]));
-    const ours = await outputs(
-      positiveNegativeMomentum<Tensor>({ beta1: 0.9, beta0: 0, noiseNorm: false }),
-      double([0]),
-      gradients,
-    );
-    const even = await outputs(exponentialMomentum<Tensor>({ beta1: 0.81 }), double([0]), [
-      gradients[1]!,
-      gradients[3]!,
-      gradients[5]!,
-    ]);
-    // On even steps the corrections agree as well: 1 - .9² = 1 - .81.
-    for (const [i, t] of [1, 3, 5].entries()) expect(await gap(ours[t], even[i])).toBeLessThan(1e-12);
-  });
-
-  test("turns a constant gradient g into g/√5", async () => {
-    const found = await outputs(
-      positiveNegativeMomentum<Tensor>(),
-      double([0]),
-      new Array<Tensor>(160).fill(double([3])),
-    );
-    expect(await item(found[159]!)).toBeCloseTo(3 / Math.sqrt(5), 6);
-  });
-});
-
-describe("the denominator", () => {
-  test("softplus has its value at 0 and is the identity for large arguments", async () => {
-    expect(await numbers(softplusOf(double([0, 0.5, 1000, 0.1])))).toEqual(
-      close([Math.log(2) / 50, 0.5, 1000, Math.log(1 + Math.exp(5)) / 50]),
-    );
-  });
-
-  test("uses the largest second moment so far, corrected by the step", async () => {
-    const gradients = [4, 0, 0].map((g) => double([g]));
-    const momentum = exponentialMomentum<Tensor>({ beta1: 0 });
-    const make = (amsMax: boolean) =>
-      softplusDenominator(momentum, { beta2: 0.5, amsMax, softplus: null, eps: 0 });
-    const squares = async (amsMax: boolean) => {
-      const transformation = make(amsMax);
-      let state = transformation.init(double([0]));
-      const out: number[] = [];
-      for (const g of gradients) {
-        state = transformation.update(g, state, double([0]))[1];
-        out.push(await item(state.meanSquare));
-      }
-      return out;
-    };
-    expect(await squares(true)).toEqual(close([8 / 0.5, 8 / 0.75, 8 / 0.875]));
-    expect(await squares(false)).toEqual(close([8 / 0.5, 4 / 0.75, 2 / 0.875]));
-  });
-
-  test("stable decay is divided by the root of the mean second moment over all tensors, and waits while that is 0", async () => {
-    const params = { a: double([1, 1, 1]), b: double([10]) };
-    const make = (stable: boolean) =>
-      stableWeightDecay(
-        softplusDenominator(exponentialMomentum<typeof params>({ beta1: 0 }), { beta2: 0, softplus: null }),
-        {
-          rate: 0.1,
-          stable,
-          mask: (t) => t.size === 1,
-        },
-      );
-    const g = { a: double([2, 2, 2]), b: double([6]) };
-    const [updates] = make(true).update(g, make(true).init(params), params);
-    // v̂ = (4, 4, 4, 36): mean 12.
-    expect(await item(updates.b)).toBeCloseTo(1 + (0.1 * 10) / Math.sqrt(12), 7);
-    expect(await numbers(updates.a)).toEqual(close([1, 1, 1], 7));
-    const none = treeMap(zerosLike, g);
-    expect(await item(make(true).update(none, make(true).init(params), params)[0].b)).toBe(0);
-    expect(await item(make(false).update(none, make(false).init(params), params)[0].b)).toBeCloseTo(1, 12);
-  });
-});
-
-describe("lookahead", () => {
-  test("with k = 1 and α = 1 is the base optimizer", async () => {
-    const base = sgd<Tensor>({ learningRate: 0.1 });
-    const around: GradientTransformation<Tensor, unknown> = inOrder(base, lookahead({ period: 1, share: 1 }));
-    const [a, b] = [
-      await descent(base, double([1, 2]), 7, (p) => p),
-      await descent(around, double([1, 2]), 7, (p) => p),
-    ];
-    expect(await gap(a[7], b[7])).toBeLessThan(1e-14);
-  });
-
-  test("goes half-way back every k steps", async () => {
-    const around: GradientTransformation<Tensor, unknown> = inOrder(
-      sgd({ learningRate: 1 }),
-      lookahead({ period: 3, share: 0.5 }),
-    );
-    const steps = await descent(around, double([0]), 7, (p) => add(mul(p, 0), -1));
-    expect((await Promise.all(steps.map(numbers))).flat()).toEqual(close([0, 1, 2, 1.5, 2.5, 3.5, 3, 4]));
-  });
-});
-
 describe("Ranger21", () => {
+  const ends = async (...options: readonly Partial<Parameters<typeof ranger21>[0]>[]) =>
+    Promise.all(
+      options.map(async (o) => {
+        const optimizer = ranger21<MlpParams>({ learningRate: 0.02, totalSteps: 12, ...o });
+        return (await descent(optimizer, start, 12, slope))[12]!;
+      }),
+    );
+
+  test("with the published parts is the chain of these, at their defaults", async () => {
+    const learningRate = 0.02;
+    const chained: GradientTransformation<MlpParams, unknown> = inOrder(
+      adaptiveGradientClipping({ threshold: 0.01, floor: 1e-3 }),
+      centralize(),
+      stableWeightDecay(
+        softplusDenominator(positiveNegativeMomentum<MlpParams>({ beta1: 0.9, beta0: 1 }), {
+          beta2: 0.999,
+          eps: 1e-8,
+          amsMax: true,
+          softplus: null,
+        }),
+        { rate: 1e-4 },
+      ),
+      normLoss({ rate: 1e-4, eps: 1e-8 }),
+      scaleByLearningRate(exploreExploitSchedule({ learningRate, totalSteps: 12 })),
+      lookahead({ period: 5, share: 0.5 }),
+    );
+    const [ours] = await ends({ components: PUBLISHED });
+    expect(await gap(ours, (await descent(chained, start, 12, slope))[12])).toBeLessThan(1e-12);
+  });
+
+  test("a schedule of one's own replaces the rate, with and without the explore–exploit one", async () => {
+    const schedule = () => 0.02;
+    const [plain, constant, other] = await ends(
+      { components: { schedule: false } },
+      { learningRate: 0.5, schedule, components: { schedule: false } },
+      { learningRate: 0.5, schedule },
+    );
+    expect(await gap(constant, plain)).toBeLessThan(1e-14);
+    expect(await gap(other, plain)).toBeLessThan(1e-14);
+  });
+
+  test("the mask keeps tensors from decay and norm loss", async () => {
+    const large = { weightDecay: 0.1, normLossRate: 0.1 };
+    const [none, off, half, on] = await ends(
+      { ...large, mask: () => false },
+      { weightDecay: 0, normLossRate: 0 },
+      { ...large, mask: ({ rank }) => rank > 1 },
+      large,
+    );
+    expect(await gap(none, off)).toBeLessThan(1e-14);
+    expect(await gap(half, off)).toBeGreaterThan(1e-4);
+    expect(await gap(half, on)).toBeGreaterThan(1e-4);
+  });
+
   test("with all parts off is AdamW", async () => {
     const ours = ranger21<MlpParams>({
       learningRate: 0.02,

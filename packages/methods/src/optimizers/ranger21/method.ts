@@ -32,7 +32,7 @@ export interface ScheduleOptions {
   readonly learningRate: number | Tensor;
   /** K. */
   readonly totalSteps: number;
-  /** 0.999 by default: the warm-up takes `⌈2/(1 - β₂)⌉` steps, or 22% of the training where that is over 45% of it. */
+  /** 0.999 by default; see {@link warmupSteps}. */
   readonly beta2?: number;
   /** Where the warm-down begins, as a share of the training; 0.72 by default. */
   readonly warmdownStart?: number;
@@ -40,7 +40,14 @@ export interface ScheduleOptions {
   readonly finalRate?: number;
 }
 
-/** Steps of the warm-up. */
+/**
+ * Steps of the warm-up: `⌈2/(1 - β₂)⌉`, the untuned linear warm-up of Ma & Yarats (2021), or 22% of the training, rounded
+ * down, where that is over 45% of it.
+ *
+ * This is the rule of the authors' code (github.com/lessw2020/Ranger21). The second author's port to JAX, to which its README
+ * refers, takes the shorter of the two instead, which with β₂ = 0.999 differs between 4,445 and 9,090 steps only. Which of them
+ * the paper's text has is not verified.
+ */
 export function warmupSteps({
   totalSteps,
   beta2 = 0.999,
@@ -52,7 +59,8 @@ export function warmupSteps({
 
 /**
  * Explore–exploit: in a straight line up to the learning rate, constant, and from 72% of the training in a straight line down to
- * the final rate, which the last step has. Step number t, counted from 1, of the warm-up has `t/warmup` of the rate.
+ * the final rate, which the last step has. Step number t, counted from 1, of the warm-up has `t/warmup` of the rate. The share
+ * and the final rate are those of the authors' code, which begins to go down a step earlier; the port ends at 0.
  * @throws RangeError for a rate that is not positive, fewer than one step, or a warm-down outside the training.
  */
 export function exploreExploitSchedule(options: ScheduleOptions): Schedule {
@@ -77,7 +85,7 @@ export function exploreExploitSchedule(options: ScheduleOptions): Schedule {
   };
 }
 
-/** The parts, all on by default. With all off the optimizer is AdamW at a constant rate. */
+/** The parts, all on by default, as in the authors' code. With all off the optimizer is AdamW at a constant rate. */
 export interface Components {
   /** Adaptive gradient clipping. */
   readonly agc: boolean;
@@ -110,6 +118,9 @@ export const ALL: Components = {
   schedule: true,
 };
 
+/** The parts that the paper has; normalization and softplus were added to the authors' code after its ImageNet runs. */
+export const PUBLISHED: Components = { ...ALL, gradNorm: false, softplus: false };
+
 export const NONE = Object.fromEntries(
   Object.keys(ALL).map((name) => [name, false]),
 ) as unknown as Components;
@@ -123,7 +134,7 @@ export interface Ranger21Options {
   readonly components?: Partial<Components>;
   /** (0.9, 0.999) by default. */
   readonly betas?: readonly [number, number];
-  /** β₀ of the positive–negative momentum, 1 by default. */
+  /** β₀ of the positive–negative momentum; 1 by default, as in the authors' code (the second author's port has 0.9). */
   readonly beta0?: number;
   /** 1e-8 by default. */
   readonly eps?: number;
@@ -138,12 +149,13 @@ export interface Ranger21Options {
 }
 
 /**
- * Ranger21: AdamW with eight published improvements, as a chain of transformations that are of use by themselves. In order: clip
- * each unit's gradient, centralize and normalize gradients, divide the positive–negative momentum by a softplus of the root of the
- * largest second moment, add stable weight decay and norm loss, multiply by the schedule's rate, look ahead.
+ * Ranger21: AdamW with published improvements, as a chain of transformations that are of use by themselves. In order: clip each
+ * unit's gradient, centralize and normalize gradients, divide the positive–negative momentum by a softplus of the root of the
+ * largest second moment, add stable weight decay and norm loss, multiply by the schedule's rate, look ahead. All are on by
+ * default, as in the authors' code; with {@link PUBLISHED} those that the paper has.
  *
  * Decay and norm loss are parts of one sum here, where the paper multiplies the weights by one factor after the other; the two
- * differ by their product, about 1e-8 η². The paper's noise factor `√((1 + β₀)² + β₀²)`, AMSGrad maximum and decay of all tensors
+ * differ by their product, `2 η² λ λ_n/√v̂` at most for long units. The paper's noise factor `√((1 + β₀)² + β₀²)`, AMSGrad maximum and decay of all tensors
  * are kept; the released code has β₂ for β₀, no maximum, and decays the last tensor of a group only.
  *
  * @throws RangeError for a learning rate that is not positive, and numbers out of range. @throws TensorError, at a step, when
