@@ -17,7 +17,6 @@ import { accuracy, cnn, crossEntropy, mlp } from "@prior-art/toolkit/nn";
 import {
   type AnyOptimizer,
   adamw,
-  cosineDecay,
   shuffledBatches,
   trainSteps,
   warmupCosine,
@@ -33,7 +32,6 @@ export type Rule =
   | "ranger"
   | "adamw"
   | "adamwWarmCosine"
-  | "adamwCosine"
   | { readonly only: Part }
   | { readonly without: Part };
 
@@ -71,8 +69,6 @@ function optimizerOf(rule: Rule, learningRate: Tensor, totalSteps: number): AnyO
       // From the first step on, as Ranger21's warm-up, not from 0.
       return adamw({ learningRate: (step) => mul(learningRate, shape(add(step, 1))) });
     }
-    case "adamwCosine":
-      return adamw({ learningRate: (step) => mul(learningRate, cosineDecay(1, totalSteps)(step)) });
     default: {
       const components =
         "only" in rule ? { ...NONE, [rule.only]: true } : { ...PUBLISHED, [rule.without]: false };
