@@ -115,7 +115,7 @@ export default defineExperiment({
   seeds: { full: 8, quick: 1 },
   arms: solvers,
   run,
-  tuning: { metric: "outer", goal: "minimize", budget: { full: 6, quick: 2 }, seeds: { full: 2, quick: 1 } },
+  tuning: { metric: "outer", goal: "minimize", budget: { full: 6, quick: 2 }, seeds: { full: 6, quick: 1 } },
   claims: [],
   figure: ({ Plot, units, arms }) => {
     const labelOf = new Map(arms.map(({ name, label }) => [name, label]));
