@@ -20,21 +20,18 @@ import { crossEntropy } from "@prior-art/toolkit/nn";
 import { iteratedSpectral } from "./geometry.ts";
 import { trustRegionMomentum } from "./method.ts";
 
-const [EXAMPLES, FEATURES, CLASSES, BATCH] = [500, 20, 5, 20];
+const [EXAMPLES, BATCH] = [500, 20];
+export const [FEATURES, CLASSES] = [20, 5];
 
-/** Softmax regression, convex, on 500 noisy examples of 20 features in 5 classes. */
-export interface Regression {
-  readonly seed: number;
+export interface Examples {
+  /** `[500, 20]` */
   readonly inputs: Tensor;
   /** int32 `[500]` */
   readonly labels: Tensor;
-  /** F*, in nats. */
-  readonly least: number;
-  /** Largest singular value of the minimizer, the radius of the ball that it lies in. */
-  readonly radius: number;
 }
 
-export async function regression(seed: number): Promise<Regression> {
+/** 500 noisy examples of 20 features in 5 classes. */
+export async function noisyExamples(seed: number): Promise<Examples> {
   const key = random.key(seed);
   const normal = (i: number, shape: readonly number[]): Tensor =>
     random.normal(random.fold(key, i), shape, { dtype: "float64" });
@@ -43,6 +40,20 @@ export async function regression(seed: number): Promise<Regression> {
   const logits = cast(logSoftmax(matmul(inputs, teacher)), "float32");
   const labels = random.categorical(random.fold(key, 2), logits);
   await evaluate({ inputs, labels });
+  return { inputs, labels };
+}
+
+/** Softmax regression, convex, on those examples. */
+export interface Regression extends Examples {
+  readonly seed: number;
+  /** F*, in nats. */
+  readonly least: number;
+  /** Largest singular value of the minimizer, the radius of the ball that it lies in. */
+  readonly radius: number;
+}
+
+export async function regression(seed: number): Promise<Regression> {
+  const { inputs, labels } = await noisyExamples(seed);
   const lossAndSlope = valueAndGrad((w: Tensor) => crossEntropy(matmul(inputs, w), labels));
   // Nesterov's method on the whole sample: the loss is smooth with constant λ₁(XᵀX/n)/2 < 2.
   const solve = jit((start: Tensor) => {
