@@ -74,6 +74,13 @@ describe.each([
   );
 });
 
+test("the network saturates: outputs stay bounded as its first layer grows", async () => {
+  const { start, loss } = await curvedNetwork(3);
+  const lossAt = (scale: number): Promise<number> =>
+    item(loss({ first: mul(scale, start.first), second: start.second }));
+  expect((await lossAt(1e6)) / (await lossAt(1e3))).toBeCloseTo(1, 2);
+});
+
 test("on least squares, extrapolation changes nothing without momentum, and something with it", async () => {
   const left = (momentum: number, extrapolate: boolean): Promise<number> =>
     secondHalf({ seed: 1, radius: 0.1, momentum, steps: 200, extrapolate });

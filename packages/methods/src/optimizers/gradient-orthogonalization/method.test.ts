@@ -236,6 +236,18 @@ describe("the trust-region method", () => {
     );
     expect(await gap(points[4]!, plain.params[4]!)).toBeLessThan(1e-9);
     expect(iterate(plain.params[4]!, plain.states[3]!)).toBe(plain.params[4]!);
+    // A share that is a tensor, as under vmap, is the same share.
+    const traced = await path(
+      trustRegionMomentum<Tensor>({
+        norm: "l2",
+        radius: 0.1,
+        momentum: mul(alpha, double([1], [])),
+        extrapolate: true,
+      }),
+      start,
+      gradients,
+    );
+    expect(await gap(traced.params[4]!, params[4]!)).toBeLessThan(1e-9);
   });
 
   test("each tensor of a tree steps by itself", async () => {
@@ -323,6 +335,11 @@ describe("theory", () => {
           expect(v).toBeLessThan(bounds[i]!);
         });
       }
+  });
+
+  test("noise leaves more", async () => {
+    const [exact, noisy] = [await measureRates("l2", 0, [64], 5), await measureRates("l2", 1, [64], 5)];
+    expect(noisy.least[0]!).toBeGreaterThan(3 * exact.least[0]!);
   });
 
   test("the regression's least loss is below that of any run, which comes near", async () => {
