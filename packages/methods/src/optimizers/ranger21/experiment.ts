@@ -404,7 +404,11 @@ export default defineExperiment({
           width: 560,
           height: 260,
           fx: { label: null },
-          x: { label: "learning rate", type: "band" as const },
+          x: {
+            label: "learning rate",
+            type: "band" as const,
+            domain: SETTINGS[mode].deepRates.map((rate) => rate.toExponential(0)),
+          },
           y: { label: "share of the seeds", domain: [0, 1], grid: true },
           marks: [
             Plot.barY(bars, Plot.groupX({ y: "mean" }, { fx: "arm", x: "rate", y: "trained" })),
