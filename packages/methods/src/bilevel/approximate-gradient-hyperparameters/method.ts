@@ -17,7 +17,7 @@ export interface ToleranceOptions {
 export interface HoagOptions extends ToleranceOptions {
   /** 1/L fixed, or adapted to what steps achieve (default). */
   readonly stepSize?: "adaptive" | number;
-  /** Default 1,000; the work usually ends it. */
+  /** Default none: the work ends it. */
   readonly maxIterations?: number;
 }
 
@@ -98,7 +98,7 @@ const FLOOR = 1e-8;
  */
 export function hoag({
   stepSize = "adaptive",
-  maxIterations = 1000,
+  maxIterations = Number.POSITIVE_INFINITY,
   ...tolerances
 }: HoagOptions = {}): HyperparameterSolver {
   if (stepSize !== "adaptive" && !(stepSize > 0))
