@@ -6,6 +6,9 @@ import { lawn } from "./method.ts";
 /** Not the regression, which has no logits to attenuate, and whose weights start at 0 and need their norm. */
 const problems: readonly ProblemName[] = ["digitsCnn", "mnistMlp", "transformer"];
 
+/** Share of the steps in which each phase warms up. */
+const WARMUP = 0.04;
+
 const freeShare = [0.04, 0.16];
 
 const contenders: Readonly<Record<string, Contender>> = {
@@ -16,6 +19,7 @@ const contenders: Readonly<Record<string, Contender>> = {
     optimizer: ({ learningRate = 3e-3, freeShare: share = 0.04 }, { steps }) =>
       lawn(adam({ learningRate }), {
         freeSteps: Math.round(share * steps),
+        warmupSteps: Math.round(WARMUP * steps),
         schedule: cosineDecay(1, steps),
       }),
   },
@@ -26,6 +30,7 @@ const contenders: Readonly<Record<string, Contender>> = {
     optimizer: ({ learningRate = 0.03, freeShare: share = 0.04 }, { steps }) =>
       lawn(momentum({ learningRate }), {
         freeSteps: Math.round(share * steps),
+        warmupSteps: Math.round(WARMUP * steps),
         schedule: cosineDecay(1, steps),
       }),
   },

@@ -39,7 +39,7 @@ import { expectRatesRefused } from "../testing/contract.ts";
 import { close, double, gap, gaussian, norm, numbers } from "../testing/doubles.ts";
 import { descent, inOrder } from "../testing/paths.ts";
 import contenders from "./contender.ts";
-import { lawn, retract, tangentProject } from "./method.ts";
+import { type LawnOptions, lawn, retract, tangentProject } from "./method.ts";
 
 const everything = () => true;
 
@@ -125,6 +125,23 @@ describe("the constrained phase", () => {
     }
   });
 
+  test("each tensor is projected and rescaled by itself", async () => {
+    const [a, b] = [double([3, 4], [1, 2]), double([1, 0], [1, 2])];
+    const [ga, gb] = [double([1, 0], [1, 2]), double([-3, 2], [1, 2])];
+    // Both gradients together are orthogonal to both tensors together, but neither is to its own.
+    expect(await item(add(sum(mul(a, ga)), sum(mul(b, gb))))).toBe(0);
+    const rate = 0.5;
+    const optimizer = lawn(sgd<Tensor[]>({ learningRate: rate }), { freeSteps: 0 });
+    const [, after] = await descent(optimizer, [a, b], 1, () => [ga, gb]);
+    expect(await numbers(after![0]!)).toEqual(close([2.671465, 4.226497], 6));
+    expect(await numbers(after![1]!)).toEqual(close([Math.SQRT1_2, -Math.SQRT1_2], 12));
+    // Adam's first step has the signs of the projected gradient, (1, -1), whose tangent part is (1.12, -0.84).
+    const signs = lawn(adam<Tensor[]>({ learningRate: rate, eps: 1e-30 }), { freeSteps: 0 });
+    const [, turned] = await descent(signs, [a, b], 1, () => [ga, gb]);
+    const length = Math.hypot(2.44, 4.42);
+    expect(await numbers(turned![0]!)).toEqual(close([(5 * 2.44) / length, (5 * 4.42) / length], 12));
+  });
+
   test("in float32 the norms hold to 1e-6 over hundreds of compiled steps", async () => {
     const small = mlp({ sizes: [5, 7, 3] });
     const params = small.init(random.key(1));
@@ -182,7 +199,7 @@ describe("the two phases", () => {
     ];
     for (const base of bases) {
       const plain = await descent(base, start, 6, lossGradient);
-      const never = lawn(base, { freeSteps: Number.POSITIVE_INFINITY, warmupSteps: 4 });
+      const never = lawn(base, { freeSteps: Number.POSITIVE_INFINITY });
       const wrapped = await descent(never, start, 6, lossGradient);
       expect(await gap(plain[6], wrapped[6])).toBe(0);
     }
@@ -191,8 +208,8 @@ describe("the two phases", () => {
   test("the state starts anew at the switch, or goes on when asked to", async () => {
     const gradients = (_: Tensor, i: number) => double(i < 2 ? [5, 5] : [1, 0]);
     const base = momentum<Tensor>({ learningRate: 0.1 });
-    const anew = lawn(base, { freeSteps: 2, constrain: everything });
-    const kept = lawn(base, { freeSteps: 2, constrain: everything, resetState: false });
+    const anew = lawn(base, { freeSteps: 2, warmupSteps: 0, constrain: everything });
+    const kept = lawn(base, { freeSteps: 2, warmupSteps: 0, constrain: everything, resetState: false });
     const [a, b] = [
       await descent(anew, double([3, 4]), 3, gradients),
       await descent(kept, double([3, 4]), 3, gradients),
@@ -203,19 +220,76 @@ describe("the two phases", () => {
     expect(await gap(a[3], b[3])).toBeGreaterThan(1e-3);
   });
 
-  test("warm-up scales the first constrained updates, the schedule all of them", async () => {
-    const free = { freeSteps: 1, constrain: () => false } as const;
-    const base = sgd<Tensor>({ learningRate: 1 });
-    const one = () => double([1]);
-    const warmed = await descent(lawn(base, { ...free, warmupSteps: 2 }), double([0]), 4, one);
-    expect(await Promise.all(warmed.map((p) => item(p)))).toEqual([0, -1, -1.5, -2.5, -3.5]);
-    const annealed = await descent(
-      lawn(base, { ...free, schedule: (step) => sub(1, mul(0.25, step)) }),
-      double([0]),
-      3,
-      one,
+  /** What each step of SGD with rate 1 on gradients of 1 adds, times -1. */
+  const strides = async (options: LawnOptions, steps: number): Promise<number[]> => {
+    const optimizer = lawn(sgd<Tensor>({ learningRate: 1 }), { constrain: () => false, ...options });
+    const walked = await descent(optimizer, double([0]), steps, () => double([1]));
+    const at = await Promise.all(walked.map((p) => item(p)));
+    return at.slice(1).map((value, i) => at[i]! - value);
+  };
+
+  test("both phases warm up, in as many steps each as the options say", async () => {
+    expect(await strides({ freeSteps: 4, warmupSteps: 2 }, 8)).toEqual([0.5, 1, 1, 1, 0.5, 1, 1, 1]);
+    expect(await strides({ freeSteps: 3, warmupSteps: { free: 0, constrained: 4 } }, 8)).toEqual([
+      1, 1, 1, 0.25, 0.5, 0.75, 1, 1,
+    ]);
+    const inGraph = { free: double([2]), constrained: double([4]) };
+    expect(await strides({ freeSteps: 3, warmupSteps: inGraph }, 6)).toEqual([0.5, 1, 1, 0.25, 0.5, 0.75]);
+  });
+
+  test("a free phase shorter than the warm-up ends within it", async () => {
+    expect(await strides({ freeSteps: 1, warmupSteps: 4 }, 6)).toEqual([0.25, 0.25, 0.5, 0.75, 1, 1]);
+  });
+
+  test("by default the free phase is all warm-up, and the constrained one's takes as many steps", async () => {
+    expect(await strides({ freeSteps: 4 }, 10)).toEqual([0.25, 0.5, 0.75, 1, 0.25, 0.5, 0.75, 1, 1, 1]);
+    expect(await strides({ freeSteps: scalar(2, "float64") }, 5)).toEqual([0.5, 1, 0.5, 1, 1]);
+    const never = scalar(Number.POSITIVE_INFINITY, "float64");
+    for (const freeSteps of [0, Number.POSITIVE_INFINITY, never])
+      expect(await strides({ freeSteps }, 3)).toEqual([1, 1, 1]);
+  });
+
+  test("a warm-up also holds back the steps on the sphere and the biases", async () => {
+    const base = () => sgd<Tensor>({ learningRate: 0.5 });
+    const options = { freeSteps: 0, constrain: everything };
+    const gradient = () => double([1, 0]);
+    const warm = await descent(lawn(base(), { ...options, warmupSteps: 5 }), double([3, 4]), 1, gradient);
+    const slow = await descent(
+      lawn(sgd<Tensor>({ learningRate: 0.1 }), options),
+      double([3, 4]),
+      1,
+      gradient,
     );
-    expect(await item(annealed[3]!)).toBeCloseTo(-(1 + 0.75 + 0.5), 12);
+    expect(await gap(warm[1], slow[1])).toBeLessThan(1e-14);
+    const layers = (optimizer: GradientTransformation<MlpParams, unknown>) =>
+      descent(optimizer, start, 1, lossGradient);
+    const [a, b] = [
+      await layers(lawn(sgd({ learningRate: 0.5 }), { freeSteps: 0, warmupSteps: 5 })),
+      await layers(lawn(sgd({ learningRate: 0.1 }), { freeSteps: 0 })),
+    ];
+    expect(await gap(a[1], b[1])).toBeLessThan(1e-14);
+  });
+
+  test("a schedule multiplies the warmed-up updates and doesn't start anew at the switch", async () => {
+    const schedule = (step: Tensor) => sub(1, mul(0.25, step));
+    expect(await strides({ freeSteps: 2, warmupSteps: 2, schedule }, 4)).toEqual([0.5, 0.75, 0.25, 0.25]);
+  });
+
+  test("the norms kept are those of the switch, for a fraction of a step from the next one on", async () => {
+    for (const [freeSteps, at] of [
+      [2, 2],
+      [1.5, 2],
+    ] as const) {
+      const optimizer = lawn(sgd<Tensor>({ learningRate: 1 }), {
+        freeSteps,
+        warmupSteps: 0,
+        constrain: everything,
+      });
+      const steps = await descent(optimizer, double([3, 4]), 5, () => double([-1, 1]));
+      expect(await numbers(steps[at]!)).toEqual([5, 2]);
+      const norms = await Promise.all(steps.map(norm));
+      for (const length of norms.slice(at)) expect(length).toBeCloseTo(Math.sqrt(29), 12);
+    }
   });
 
   test("a tensor that is zero at the switch is not constrained", async () => {
@@ -299,7 +373,8 @@ describe("bad input", () => {
     const base = scale<Tensor>(-1);
     expect(() => lawn(base, { freeSteps: -1 })).toThrow(RangeError);
     expect(() => lawn(base, { freeSteps: Number.NaN })).toThrow(RangeError);
-    expect(() => lawn(base, { freeSteps: 1, warmupSteps: -1 })).toThrow(RangeError);
+    for (const wrong of [-1, Number.NaN, Number.POSITIVE_INFINITY, { free: 0, constrained: -1 }])
+      expect(() => lawn(base, { freeSteps: 1, warmupSteps: wrong })).toThrow(RangeError);
     expect(() => lawn(base, { freeSteps: 1, scale: 0 })).toThrow(RangeError);
     expectRatesRefused((learningRate) => lawn(adam<Tensor>({ learningRate }), { freeSteps: 1 }));
   });

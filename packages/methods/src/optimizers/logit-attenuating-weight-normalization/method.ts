@@ -2,9 +2,9 @@ import {
   add,
   clip,
   div,
-  equal,
   greater,
   greaterEqual,
+  less,
   logicalAnd,
   maximum,
   mul,
@@ -32,14 +32,25 @@ export type Constrain = (path: string, parameter: Tensor) => boolean;
 /** Weight matrices, filters and embedding tables; biases and the gains of normalization layers stay free. */
 export const weightTensors: Constrain = (_, { rank }) => rank > 1;
 
+/** Steps of linear warm-up at the start of each phase. */
+export interface WarmupSteps {
+  readonly free: number | Tensor;
+  readonly constrained: number | Tensor;
+}
+
 export interface LawnOptions {
   /**
    * Steps of the free phase (E_free in steps); the constrained phase starts with step number `freeSteps`, counted from
-   * 0. `Infinity` leaves the base optimizer as it is. The main hyperparameter: some epochs.
+   * 0 and rounded up. `Infinity` leaves the base optimizer as it is. The main hyperparameter: some epochs.
    */
   readonly freeSteps: number | Tensor;
-  /** Steps over which the constrained phase's updates grow from 0 to their full size; 0 by default, for none. */
-  readonly warmupSteps?: number;
+  /**
+   * Steps over which the updates grow in a straight line to their full size (E_warmup in steps), at the start of
+   * training and once more from the switch: one number for both phases or one for each; 0 is no warm-up, and a free
+   * phase that is shorter ends within its warm-up. By default as many as the free phase has, which is then all warm-up;
+   * none when that is `Infinity`.
+   */
+  readonly warmupSteps?: number | Tensor | WarmupSteps;
   /** `weightTensors` by default. */
   readonly constrain?: Constrain;
   /** Start the base optimizer's state anew at the switch, as the moments were those of unprojected gradients; true. */
@@ -87,9 +98,32 @@ function retractedWhere(on: Tensor, u: Tensor, w: Tensor, c: Tensor): Tensor {
   return add(mul(factor, u), mul(sub(factor, 1), w));
 }
 
+/** The default warm-up. */
+function untilSwitch(freeSteps: number | Tensor): number | Tensor {
+  if (typeof freeSteps === "number") return Number.isFinite(freeSteps) ? freeSteps : 0;
+  return where(less(freeSteps, Number.POSITIVE_INFINITY), freeSteps, 0);
+}
+
+const perPhase = (warmup: number | Tensor | WarmupSteps): WarmupSteps =>
+  typeof warmup === "object" && "free" in warmup ? warmup : { free: warmup, constrained: warmup };
+
+/** The share of its full size that the update of a step has, `1/n, 2/n, … 1`, or nothing where there is no warm-up. */
+function warmedShare(
+  { free, constrained }: WarmupSteps,
+  step: Tensor,
+  freeSteps: number | Tensor,
+): Tensor | undefined {
+  if (free === 0 && constrained === 0) return undefined;
+  const share = (taken: Tensor, length: number | Tensor): Tensor => {
+    const steps = typeof length === "number" ? Math.max(length, 1) : maximum(length, 1);
+    return clip(div(add(taken, 1), steps), 0, 1);
+  };
+  return where(less(step, freeSteps), share(step, free), share(sub(step, freeSteps), constrained));
+}
+
 /**
  * LAWN around any base optimizer, in place of weight decay: after `freeSteps` ordinary steps, the Frobenius norm of each
- * constrained tensor stays as it is. Gradients are projected on the tangent space of that sphere, the base optimizer's
+ * constrained tensor stays as it is; the updates of both phases warm up. Gradients are projected on the tangent space of that sphere, the base optimizer's
  * step is projected again, and the weights are scaled back to the norm. Bounded norms bound the logits of a network
  * that is homogeneous in its weights, so that losses and gradients don't vanish on separable data.
  *
@@ -97,7 +131,7 @@ function retractedWhere(on: Tensor, u: Tensor, w: Tensor, c: Tensor): Tensor {
  * base, inside: `lawn(chain(clipByGlobalNorm(1), adam(…)), …)`; in front of LAWN they see raw gradients, behind it they
  * break the constraint.
  *
- * @throws RangeError unless `freeSteps ≥ 0`, `warmupSteps ≥ 0` and `scale > 0`. @throws TensorError, at a step, when
+ * @throws RangeError unless `freeSteps ≥ 0`, each of `warmupSteps ≥ 0` and finite, and `scale > 0`. @throws TensorError, at a step, when
  *   gradients or state don't fit the parameters.
  * @example
  * const optimizer = lawn(adam<MlpParams>({ learningRate: 1e-2 }), { freeSteps: 5 * stepsPerEpoch });
@@ -106,7 +140,7 @@ export function lawn<P, S>(
   base: GradientTransformation<P, S>,
   {
     freeSteps,
-    warmupSteps = 0,
+    warmupSteps = untilSwitch(freeSteps),
     constrain = weightTensors,
     resetState = true,
     scale = 1,
@@ -115,7 +149,10 @@ export function lawn<P, S>(
 ): GradientTransformation<P, LawnState<P, S>> {
   if (typeof freeSteps === "number" && !(freeSteps >= 0))
     throw new RangeError(`lawn: freeSteps must be 0 or more, got ${freeSteps}`);
-  if (!(warmupSteps >= 0)) throw new RangeError(`lawn: warmupSteps must be 0 or more, got ${warmupSteps}`);
+  const warmup = perPhase(warmupSteps);
+  for (const length of [warmup.free, warmup.constrained])
+    if (typeof length === "number" && !(length >= 0 && length < Number.POSITIVE_INFINITY))
+      throw new RangeError(`lawn: warmupSteps must be finite and 0 or more, got ${length}`);
   if (typeof scale === "number" && !(scale > 0))
     throw new RangeError(`lawn: scale must be positive, got ${scale}`);
 
@@ -142,8 +179,8 @@ export function lawn<P, S>(
         throw new TensorError("lawn", "the state is that of parameters with another number of tensors");
       const keeps = constrained(params);
       const { step } = state;
-      const switching = equal(step, freeSteps);
       const bound = greaterEqual(step, freeSteps);
+      const switching = logicalAnd(bound, less(sub(step, 1), freeSteps));
 
       let leaf = 0;
       const norms = treeMap(
@@ -159,13 +196,8 @@ export function lawn<P, S>(
       const projected = treeMap((g, w, on) => projectedWhere(on, g, w), gradients, params, active);
       const [raw, after] = base.update(projected, before, params);
       const scheduled = schedule ? treeMap((u) => mul(schedule(step), u), raw) : raw;
-      const warmed =
-        warmupSteps > 0
-          ? treeMap((u) => {
-              const share = clip(div(add(sub(step, freeSteps), 1), warmupSteps), 0, 1);
-              return mul(where(bound, share, 1), u);
-            }, scheduled)
-          : scheduled;
+      const share = warmedShare(warmup, step, freeSteps);
+      const warmed = share ? treeMap((u) => mul(share, u), scheduled) : scheduled;
       const updates = treeMap(
         (u, w, on, c) => retractedWhere(on, projectedWhere(on, u, w), w, c),
         warmed,
