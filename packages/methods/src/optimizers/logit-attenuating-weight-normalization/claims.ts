@@ -33,7 +33,7 @@ const LABELS: Readonly<Record<Arm, string>> = {
   adamL2: "Adam + L2",
   adamw: "AdamW",
   adamLawn: "Adam-LAWN",
-  sgd: "SGD with decay",
+  sgd: "SGD + L2",
   sgdLawn: "SGD-LAWN",
 };
 

@@ -123,16 +123,17 @@ function warmedShare(
 
 /**
  * LAWN around any base optimizer, in place of weight decay: after `freeSteps` ordinary steps, the Frobenius norm of each
- * constrained tensor stays as it is; the updates of both phases warm up. Gradients are projected on the tangent space of that sphere, the base optimizer's
- * step is projected again, and the weights are scaled back to the norm. Bounded norms bound the logits of a network
- * that is homogeneous in its weights, so that losses and gradients don't vanish on separable data.
+ * constrained tensor stays as it is. Gradients are projected on the tangent space of that sphere, the base optimizer's
+ * step is projected again, and the weights are scaled back to the norm. The updates warm up at the start of both phases.
+ * Bounded norms bound the logits of a network that is homogeneous in its weights, so that losses and gradients don't
+ * vanish on separable data.
  *
  * Tensors that are zero at the switch are never constrained. Further transformations (clipping) belong in front of the
  * base, inside: `lawn(chain(clipByGlobalNorm(1), adam(…)), …)`; in front of LAWN they see raw gradients, behind it they
  * break the constraint.
  *
- * @throws RangeError unless `freeSteps ≥ 0`, each of `warmupSteps ≥ 0` and finite, and `scale > 0`. @throws TensorError, at a step, when
- *   gradients or state don't fit the parameters.
+ * @throws RangeError unless `freeSteps ≥ 0`, `warmupSteps` finite and ≥ 0, and `scale > 0`. @throws TensorError, at a
+ *   step, when gradients or state don't fit the parameters.
  * @example
  * const optimizer = lawn(adam<MlpParams>({ learningRate: 1e-2 }), { freeSteps: 5 * stepsPerEpoch });
  */
