@@ -33,7 +33,7 @@ export function resultsDocument(papers: readonly ReproducedPaper[]): string {
   return document([
     "# Results",
     "Written by `npm run docs` from the `results.json` of each paper, which `prior-art reproduce <paper> --save` writes; " +
-      "never by hand. [How verdicts are made](../packages/lab/README.md#claims).",
+      "never by hand. [How verdicts are made, and how far the intervals can be trusted](../packages/lab/README.md#claims).",
     `${papers.length} papers: ${VERDICTS.map((verdict) => `${count(verdict)} ${verdict}`).join(", ")}. The next three ` +
       "columns count claims by verdict; computing time is of all units, on one core each.",
     table(["paper", "family", "verdict", ...VERDICTS, "seeds", "computing time"], overview),
