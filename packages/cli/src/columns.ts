@@ -9,11 +9,11 @@ export function columns(head: readonly string[], rows: readonly (readonly string
   return `${[line(head), line(widths.map((width) => "─".repeat(width))), ...rows.map(line)].join("\n")}\n`;
 }
 
-/** A number for reading: four significant digits. */
+/** A number for reading: four significant digits, with a power of ten below 1e-4. */
 export function figures(value: number): string {
-  return Number.isFinite(value)
-    ? String(Number(value.toPrecision(4)))
-    : String(value).replace("Infinity", "∞");
+  const rounded = Number(value.toPrecision(4));
+  const isSmall = rounded !== 0 && Math.abs(rounded) < 1e-4;
+  return isSmall ? rounded.toExponential() : String(rounded).replace("Infinity", "∞");
 }
 
 export function duration(seconds: number): string {

@@ -60,6 +60,9 @@ export function regionVerdict(
   return { verdict: "not reproduced", reason: `the estimate is not ${wanted}` };
 }
 
-export function short(value: number): string {
-  return Number.isFinite(value) ? String(Number(value.toPrecision(3))) : String(value);
+/** A number for reading, with a power of ten below 1e-4: 0.0123, 1.23e-6. */
+export function short(value: number, digits = 3): string {
+  const rounded = Number(value.toPrecision(digits));
+  const isSmall = rounded !== 0 && Math.abs(rounded) < 1e-4;
+  return isSmall ? rounded.toExponential() : String(rounded);
 }

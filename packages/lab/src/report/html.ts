@@ -132,9 +132,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 }
 
 function number(value: number): string {
-  return Number.isFinite(value)
-    ? String(Number(value.toPrecision(4)))
-    : escapeHtml(String(value)).replace("Infinity", "∞");
+  return Number.isFinite(value) ? short(value, 4) : escapeHtml(String(value)).replace("Infinity", "∞");
 }
 
 function arxivLink(id: string | null): string {

@@ -1,8 +1,10 @@
-/** A number for reading: three significant digits. */
+/** A number for reading: three significant digits, with a power of ten below 1e-4. */
 export function figures(value: number | null): string {
   if (value === null || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  return String(Number(value.toPrecision(3))).replace("-", "−");
+  const rounded = Number(value.toPrecision(3));
+  const isSmall = rounded !== 0 && Math.abs(rounded) < 1e-4;
+  return (isSmall ? rounded.toExponential() : String(rounded)).replaceAll("-", "−");
 }
 
 export function interval({ low, high }: { readonly low: number; readonly high: number }): string {
