@@ -46,7 +46,7 @@ type Metrics = {
   /** Under uniform noise by 3 workers: v_i by worker, attackers first; and the honest ones' mean less the attackers'. */
   readonly reconstruction: readonly number[];
   readonly separation: number;
-  /** On validation digits, without attackers: what the learning rate is chosen by. */
+  /** On validation digits, without attackers, by rules built for 3: what the learning rate is chosen by. */
   readonly validationScore: number;
 };
 
@@ -91,16 +91,18 @@ async function* run({
   const { attacks, arms, steps } = settings;
   if (!arms.includes(arm)) return NOTHING;
   const faulty = settings.faulty.filter((count) => arm !== "bulyan" || count <= MOST_CLAIMED);
-  const clean: Scenario = { rate, attack: 0, faulty: 0 };
+  const clean: Scenario = { rate, attack: 0, faulty: 0, builtFor: 0 };
   const under = (attack: AttackName, count: number, at = rate): Scenario => ({
     rate: at,
     attack: ATTACKS.indexOf(attack),
     faulty: count,
+    builtFor: count,
   });
   const shared = attacks.includes("littleIsEnough") ? SHARED_RATES : [];
   const scenarios =
     phase === "tune"
-      ? [clean]
+      ? // Built for none, most rules are the mean, and would be tuned as it.
+        [{ ...clean, builtFor: MOST_CLAIMED }]
       : [
           clean,
           ...attacks.flatMap((attack) => faulty.map((count) => under(attack, count))),
@@ -173,7 +175,7 @@ export default defineExperiment({
     ALL.map((arm) => [arm, { label: LABELS[arm], space: { rate: RATES } }]),
   ) as unknown as Record<Arm, { label: string; space: { rate: readonly number[] } }>,
   run,
-  // Each rule's learning rate is tuned without attackers.
+  // Each rule's learning rate is tuned without attackers, but built for 3 where it is built for a number.
   tuning: {
     metric: "validationScore",
     goal: "maximize",

@@ -80,10 +80,12 @@ export interface Scenario extends Readonly<Record<string, number>> {
   readonly attack: number;
   /** Byzantine workers, which come first. */
   readonly faulty: number;
+  /** How many of them the rule is built for. */
+  readonly builtFor: number;
 }
 
 /** The rule of an arm; with the shares of the gradients that the subspace reconstructs where there is one. */
-function ruleOf(arm: Arm, faulty: Faulty) {
+function ruleOf(arm: Arm, builtFor: Faulty) {
   let reconstruction: Tensor | undefined;
   const rule = (rows: Tensor): Tensor => {
     if (isFlag(arm)) {
@@ -92,7 +94,7 @@ function ruleOf(arm: Arm, faulty: Faulty) {
       return result.aggregate;
     }
     if (arm === "mean" || arm === "median" || arm === "geometricMedian") return aggregators[arm]()(rows);
-    return aggregators[arm](faulty)(rows);
+    return aggregators[arm](builtFor)(rows);
   };
   return { rule, reconstructed: () => reconstruction ?? zeros([WORKERS]) };
 }
@@ -128,14 +130,14 @@ export async function* trainScenarios(
       aggregateWorkers(rule),
       momentum({ learningRate: rate }),
     );
-  type Cell = { readonly rate: Tensor; readonly attack: Tensor; readonly faulty: Tensor };
-  const names = ["rate", "attack", "faulty"] as const;
+  const names = ["rate", "attack", "faulty", "builtFor"] as const;
+  type Cell = Readonly<Record<(typeof names)[number], Tensor>>;
   const cells = Object.fromEntries(
     names.map((name) => [name, tensor(Float32Array.from(scenarios, (s) => s[name]))]),
   ) as unknown as Cell;
 
   const trainOne = (
-    { rate, attack, faulty }: Cell,
+    { rate, attack, faulty, builtFor }: Cell,
     params: MlpParams,
     state: unknown,
     indices: Tensor,
@@ -154,7 +156,7 @@ export async function* trainScenarios(
           inAxes: [0, 0],
         })(inputs, take(train.labels, rows));
         const attacked = attackedTree(honest, faulty, attackKey, is);
-        const { rule, reconstructed } = ruleOf(arm, faulty);
+        const { rule, reconstructed } = ruleOf(arm, builtFor);
         const [updates, next] = optimizerOf(rate, rule).update(attacked, s, p);
         return [[applyUpdates(p, updates), next] as const, reconstructed()] as const;
       },

@@ -28,9 +28,13 @@ import { type SmbState, shortenedTrials, smb, stochasticLineSearch } from "./met
 
 export type Arm = "smb" | "smbi" | "shortened" | "sls" | "sgd" | "adam";
 
-/** The trial step's first length, or the learning rate. */
-export const RATES = [1e-3, 1e-2, 0.1, 0.25, 0.5, 1, 2, 5, 15] as const;
-export const ADAM_RATES = [1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3, 0.016, 0.03, 0.1] as const;
+/** The trial step's first length, or the learning rate: closest together where SGD is best on one of the problems. */
+export const RATES = [
+  1e-3, 0.01, 0.03, 0.06, 0.1, 0.14, 0.2, 0.25, 0.35, 0.5, 0.7, 1, 1.4, 2, 3, 5, 15,
+] as const;
+export const ADAM_RATES = [
+  1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 4e-3, 6e-3, 8e-3, 0.012, 0.016, 0.022, 0.03, 0.042, 0.06, 0.1, 0.15, 0.2,
+] as const;
 export const ratesOf = (arm: Arm): readonly number[] => (arm === "adam" ? ADAM_RATES : RATES);
 
 /** Two digit classifiers and a regression (Friedman's first function). */
