@@ -38,7 +38,7 @@ const METHODS = {
   top: { label: "ZO-RankSGD, best 5 of 15", minimizer: ranked(M, 5) },
   search: { label: "ZO-RankSGD, line search", minimizer: ranked(M, M, MU, true) },
   pair: { label: "comparisons of two", minimizer: ranked(2, 2) },
-  gld: { label: "gradientless descent", minimizer: gradientlessDescent(10) },
+  gld: { label: "gradientless descent", minimizer: gradientlessDescent(8) },
   value: { label: "ZO-SGD with values", minimizer: valueSgd(MU) },
   cma: { label: "CMA-ES", minimizer: cmaEs },
 } as const satisfies Record<string, { label: string; minimizer: Minimizer }>;
@@ -55,14 +55,23 @@ const functions = Object.keys(FUNCTIONS) as FunctionName[];
 /** Six step sizes (radii, first deviations) for each method and function. */
 const SIZES: Readonly<Record<Method, Readonly<Record<FunctionName, readonly number[]>>>> = {
   rank: {
-    sphere: geometric(0.005, 2, 6),
-    ill: geometric(0.005, 2, 6),
+    sphere: geometric(0.0125, 1.25, 6),
+    ill: geometric(0.0125, 1.25, 6),
     rosenbrock: geometric(0.002, 2.5, 6),
   },
-  top: { sphere: geometric(0.005, 2, 6), ill: geometric(0.005, 2, 6), rosenbrock: geometric(0.002, 2.5, 6) },
+  top: {
+    sphere: geometric(0.009, 1.3, 6),
+    ill: geometric(0.009, 1.3, 6),
+    rosenbrock: geometric(0.002, 2.5, 6),
+  },
   search: { sphere: geometric(0.02, 3, 6), ill: geometric(0.02, 3, 6), rosenbrock: geometric(0.005, 3, 6) },
-  pair: { sphere: geometric(5e-4, 2, 6), ill: geometric(5e-4, 2, 6), rosenbrock: geometric(1e-4, 2.5, 6) },
-  gld: { sphere: geometric(0.3, 2.5, 6), ill: geometric(0.3, 2.5, 6), rosenbrock: geometric(0.1, 2.5, 6) },
+  pair: {
+    sphere: geometric(0.0014, 1.25, 6),
+    ill: geometric(0.0018, 1.3, 6),
+    rosenbrock: geometric(1e-4, 2.5, 6),
+  },
+  // As many with its two numbers of radii.
+  gld: { sphere: geometric(0.45, 1.45, 3), ill: geometric(0.3, 1.45, 3), rosenbrock: geometric(0.15, 5, 3) },
   value: {
     sphere: geometric(1e-3, 2, 6),
     ill: geometric(2e-4, 2, 6),
@@ -71,13 +80,19 @@ const SIZES: Readonly<Record<Method, Readonly<Record<FunctionName, readonly numb
   cma: { sphere: geometric(0.05, 2.5, 6), ill: geometric(0.05, 2.5, 6), rosenbrock: geometric(0.02, 2.5, 6) },
 };
 
+/** Of gradientless descent; more of them are too short or too long to matter and take queries all the same. */
+const RADII = [6, 8];
+
 type Arm = `${Method}-${FunctionName}` | "horizon" | "variance" | "policyRank" | "policyCma";
 
 const functionArms = Object.fromEntries(
   functions.flatMap((name) =>
     methods.map((method): [string, ArmSpec] => [
       `${method}-${name}`,
-      { label: `${METHODS[method].label}: ${FUNCTIONS[name].label}`, space: { size: SIZES[method][name] } },
+      {
+        label: `${METHODS[method].label}: ${FUNCTIONS[name].label}`,
+        space: { size: SIZES[method][name], ...(method === "gld" && { radii: RADII }) },
+      },
     ]),
   ),
 ) as Record<`${Method}-${FunctionName}`, ArmSpec>;
@@ -163,7 +178,7 @@ async function follow(
 }
 
 async function onFunction(
-  method: Method,
+  minimizer: Minimizer,
   name: FunctionName,
   size: number,
   seed: number,
@@ -173,7 +188,7 @@ async function onFunction(
   const marks = marksOf(settings);
   const curve: number[] = [];
   let before = log10(problem.f(problem.start));
-  const last = await follow(METHODS[method].minimizer, problem, size, settings.queries, (x, queries) => {
+  const last = await follow(minimizer, problem, size, settings.queries, (x, queries) => {
     while (curve.length < marks.length && marks[curve.length]! < queries) curve.push(before);
     before = log10(problem.f(x));
   });
@@ -224,7 +239,7 @@ async function* run({
   settings,
   hyperparameters,
 }: RunContext<Arm, Settings>): AsyncGenerator<Progress, Metrics, void> {
-  const { size = 1 } = hyperparameters as { readonly size?: number };
+  const { size = 1, radii = 8 } = hyperparameters as { readonly size?: number; readonly radii?: number };
   if (arm === "variance") {
     return {
       ...NOTHING,
@@ -242,7 +257,8 @@ async function* run({
   }
   const [method, name] = arm.split("-") as [Method, FunctionName];
   if (!settings.everything && name !== "sphere") return NOTHING;
-  return await onFunction(method, name, size, seed, settings);
+  const minimizer = method === "gld" ? gradientlessDescent(radii) : METHODS[method].minimizer;
+  return await onFunction(minimizer, name, size, seed, settings);
 }
 
 const below = (id: string, better: Method, worse: Method, statement: string): Claim<Arm, Metrics>[] =>
