@@ -255,7 +255,7 @@ export default defineExperiment({
       kind: "comparison",
       id: "deeper-networks",
       of: "depth-and-length-transfer",
-      statement: `With twice the hidden layers, at width ${SETTINGS.full.deepWidth}, μLO's log loss is below that of the optimizer meta-trained in standard parametrization, ${CAPPED}`,
+      statement: `With twice the hidden layers, at width ${SETTINGS.full.deepWidth}, ${SETTINGS.full.deepWidth / META_WIDTH} times meta-training's, μLO's log loss is below that of the optimizer meta-trained in standard parametrization, ${CAPPED}`,
       modes: ["full"],
       metric: "deepLogLoss",
       better: "mulo",
