@@ -15,24 +15,26 @@ import {
   ridgeProblem,
   tumourSplit,
 } from "../problems.ts";
-import { goldenSearch, gridSearch, randomSearch } from "../search.ts";
-import { hoag, hypergradient } from "./method.ts";
+import { goldenSearch, randomSearch } from "../search.ts";
+import { hoag, hypergradient, type Schedule } from "./method.ts";
+import { refinedGridSearch } from "./refinedGrid.ts";
 
 /** Accuracy at which the hypergradient's error is measured. */
 const TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
-type Arm = "exponential" | "quadratic" | "cubic" | "exact" | "grid" | "random" | "golden" | RidgeArm;
+type Arm = Schedule | SearchArm | RidgeArm;
+type SearchArm = "grid" | "random" | "golden";
 /** The searches on the problem with a penalty for each feature, for which they are tuned by themselves. */
 type RidgeArm = "ridgeGrid" | "ridgeRandom";
 
 /** How well a search trains its candidates is tuned; HOAG has the paper's constants. */
-const SEARCH = { tolerance: [1e-1, 1e-2, 1e-3, 1e-4, 1e-5] } as const;
+const SEARCH = { tolerance: [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7] } as const;
 
 function solverOf(arm: Arm, { tolerance }: Readonly<Record<string, number>>): HyperparameterSolver {
   switch (arm) {
     case "grid":
     case "ridgeGrid":
-      return gridSearch(20, { tolerance: tolerance! });
+      return refinedGridSearch(20, { tolerance: tolerance! });
     case "random":
     case "ridgeRandom":
       return randomSearch({ tolerance: tolerance! });
@@ -74,8 +76,8 @@ type Metrics = {
   readonly curve: readonly (readonly [work: number, excess: number])[];
 };
 
-const isRidgeArm = (arm: Arm): arm is RidgeArm => arm === "ridgeGrid" || arm === "ridgeRandom";
-const isSearch = (arm: Arm): boolean => arm === "grid" || arm === "random" || arm === "golden";
+const isRidgeArm = (arm: Arm): arm is RidgeArm => arm.startsWith("ridge");
+const isSearch = (arm: Arm): arm is SearchArm => ["grid", "random", "golden"].includes(arm);
 
 async function* run({
   arm,
@@ -108,7 +110,7 @@ async function* run({
   yield { step: 2, of: 4 };
   const kernelProblem = kernelRidgeProblem(await diabetesSplit(seed));
   const kernelResult = search(kernelProblem, maxWork);
-  const kernelLeast = leastOuter(kernelProblem, [kernelResult.lambda, Float64Array.of(-4, 0)]);
+  const kernelLeast = leastOuter(kernelProblem, KERNEL_STARTS);
   const kernel = judge(kernelProblem, kernelResult, kernelLeast, maxWork);
   yield { step: 3, of: 4 };
   const all = [tumours, digit, kernel];
@@ -169,6 +171,11 @@ const CLOSE = 1e-3;
 
 /** Strengths from weak to strong, between which the valley of one hyperparameter is found. */
 const STARTS = Array.from({ length: 9 }, (_, i) => Float64Array.of(-4 + i));
+
+/** Over the box of the two hyperparameters, the same for every solver that is judged. */
+const KERNEL_STARTS = Array.from({ length: 7 }, (_, i) =>
+  Array.from({ length: 8 }, (_, j) => Float64Array.of(-6.5 + 1.25 * i, -5.5 + 1.25 * j)),
+).flat();
 
 /** Mean error over five strengths of gradients whose two inner solves stop at a tolerance, relative to the exact gradients. */
 function gradientErrors(problem: BilevelProblem): number[] {
@@ -235,7 +242,7 @@ export default defineExperiment({
     ridgeRandom: { label: NAMES.ridgeRandom, space: SEARCH },
   },
   run,
-  tuning: { metric: "tuned", goal: "minimize", budget: { full: 5, quick: 1 }, seeds: { full: 4, quick: 1 } },
+  tuning: { metric: "tuned", goal: "minimize", budget: { full: 6, quick: 1 }, seeds: { full: 4, quick: 1 } },
   claims: [
     ...RIVALS.map((rival) => sooner(rival, "workTumours", "Logistic regression on tumours")),
     ...RIVALS.map((rival) => sooner(rival, "workDigits", "Logistic regression on digits")),
