@@ -1,7 +1,14 @@
 import { additiveFit } from "@prior-art/toolkit/stats";
 import { describe, expect, test } from "vitest";
 import { GRIDS, normShift, rawFall } from "./experiment.ts";
-import { type Grid, interactionAtOptimum, interactionShare, optimum, optimumSlope } from "./landscape.ts";
+import {
+  bestCells,
+  type Grid,
+  interactionAtOptimum,
+  interactionShare,
+  optimum,
+  optimumSlope,
+} from "./landscape.ts";
 
 /** NLLs of a row whose minimum, 0.5, lies at `at`, between the grid's points too. */
 const valley = (at: number, length = 7): number[] =>
@@ -115,4 +122,9 @@ describe("the best λ_norm over budgets of 15, 60 and 240 epochs", () => {
 test("all four landscapes have as many cells", () => {
   const sizes = Object.values(GRIDS).map(({ rates, decays }) => [rates.length, decays.length]);
   expect(new Set(sizes.map(String)).size).toBe(1);
+});
+
+test("errors are those of the cell with the lowest error, NLLs those of the one with the lowest NLL", () => {
+  expect(bestCells([0.5, 0.6, 0.8, 0.7], [0.11, 0.09, 0.08, 0.08])).toEqual({ nll: 0, error: 3 });
+  expect(bestCells([Number.NaN, 0.6], [0.01, 0.9])).toEqual({ nll: 1, error: 1 });
 });

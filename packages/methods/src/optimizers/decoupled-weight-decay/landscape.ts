@@ -19,6 +19,14 @@ export const argmin = (values: readonly number[]): number =>
     0,
   );
 
+/**
+ * Positions of the lowest NLL and of the lowest error on validation, of which the lower NLL among equals: with wrong labels
+ * the two are far apart.
+ */
+export function bestCells(nll: readonly number[], error: readonly number[]): { nll: number; error: number } {
+  return { nll: argmin(nll), error: argmin(error.map((e, i) => e + 1e-6 * nll[i]!)) };
+}
+
 export const meanGrid = (grids: readonly Grid[]): number[][] =>
   grids[0]!.map((row, i) => row.map((_, j) => grids.reduce((sum, g) => sum + g[i]![j]!, 0) / grids.length));
 

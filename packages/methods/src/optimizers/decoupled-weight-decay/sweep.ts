@@ -97,6 +97,7 @@ export interface Cell {
 /** Results of each cell, in order. */
 export interface CellResults {
   readonly validationNll: readonly number[];
+  readonly validationError: readonly number[];
   readonly testNll: readonly number[];
   readonly testError: readonly number[];
 }
@@ -154,6 +155,7 @@ export async function* trainCells(
   const list = async (t: Tensor): Promise<number[]> => [...(await data(t))];
   return {
     validationNll: await list(scores.validation.nll),
+    validationError: await list(scores.validation.error),
     testNll: await list(scores.test.nll),
     testError: await list(scores.test.error),
   };
