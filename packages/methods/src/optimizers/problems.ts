@@ -9,6 +9,7 @@ import {
   mul,
   neg,
   random,
+  slice,
   stack,
   sub,
   sum,
@@ -164,6 +165,15 @@ export function lossOfSource(source: MarkovSource, tokens: Int32Array, length: n
 }
 
 /**
+ * Mean loss, in nats a token from the second on, of the tokens `[count, length]` under logits `[count, length, vocabulary]`, each
+ * place's those of the next token.
+ */
+export function nextTokenLoss(logits: Tensor, tokens: Tensor): Tensor {
+  // Nothing foretells the first token; its place holds a 0.
+  return neg(mean(slice(tokenLogProbabilities(logits, tokens), null, [1])));
+}
+
+/**
  * Texts of a source of order 2 for a transformer of one block; what is scored is how much worse than the source itself it
  * foretells them.
  */
@@ -178,7 +188,7 @@ function texts(seed: number): Prepared<TransformerParams, { readonly tokens: Ten
   };
   const model = transformer({ vocabulary, context: length, width: 32, heads: 2, layers: 1 });
   const loss = (params: TransformerParams, { tokens }: { readonly tokens: Tensor }): Tensor =>
-    neg(mean(tokenLogProbabilities(model.apply(params, tokens), tokens)));
+    nextTokenLoss(model.apply(params, tokens), tokens);
   const examples = 6400;
   return {
     params: model.init(random.key(seed)),

@@ -7,7 +7,7 @@
 export const adamRates = [1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3] as const;
 
 /** Of rules whose steps are a rate times a gradient. */
-export const sgdRates = [3e-3, 0.01, 0.03, 0.1, 0.3, 1] as const;
+export const sgdRates = [0.01, 0.03, 0.1, 0.3, 1, 3] as const;
 
 /** With one more rate above each, about half-way to the next. */
 export const finer = (rates: readonly number[]): number[] =>
