@@ -15,9 +15,8 @@ import {
   ridgeProblem,
   tumourSplit,
 } from "../problems.ts";
-import { goldenSearch, randomSearch } from "../search.ts";
+import { goldenSearch, gridSearch, randomSearch } from "../search.ts";
 import { hoag, hypergradient, type Schedule } from "./method.ts";
-import { refinedGridSearch } from "./refinedGrid.ts";
 
 /** Accuracy at which the hypergradient's error is measured. */
 const TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
@@ -34,7 +33,7 @@ function solverOf(arm: Arm, { tolerance }: Readonly<Record<string, number>>): Hy
   switch (arm) {
     case "grid":
     case "ridgeGrid":
-      return refinedGridSearch(20, { tolerance: tolerance! });
+      return gridSearch(20, { tolerance: tolerance! });
     case "random":
     case "ridgeRandom":
       return randomSearch({ tolerance: tolerance! });
