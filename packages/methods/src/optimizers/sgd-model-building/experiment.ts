@@ -160,7 +160,7 @@ const lowerLoss = (
   kind: "comparison",
   id: `${id}-${problem.toLowerCase()}`,
   of,
-  statement: `After the same number of gradients, SMB's training loss is below that of ${LABELS[worse]}, ${defaults ? "each with the paper's default rate" : "each at the seed's best of its ${RATES.length} rates"} (${NAMES[problem]}; log₁₀)`,
+  statement: `After the same number of gradients, SMB's training loss is below that of ${LABELS[worse]}, ${defaults ? "each with the paper's default rate" : `each at the seed's best of its ${RATES.length} rates`} (${NAMES[problem]}; log₁₀)`,
   ...(problem !== "digits" && { modes: ["full"] as const }),
   metric: `${defaults ? "defaultLogLoss" : "logLoss"}${titled(problem)}`,
   better: "smb",
