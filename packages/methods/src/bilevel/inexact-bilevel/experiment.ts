@@ -108,16 +108,18 @@ function runQuadratic(arm: Arm, seed: number, { rows, quadraticWork }: Settings)
   const start = new Float64Array(10);
   const search = { start, maxWork: quadraticWork, seed };
   const first = known.exact(start);
-  const { smoothness, ...others } = known.constants;
-  const fista = smoothness === undefined ? {} : { smoothness };
+  const fista = known.constants;
+  // Where the smoothness is not known, L-BFGS takes FISTA's place.
+  const { smoothness: _, ...lbfgs } = fista;
   const solve = (options: MaidOptions): SearchResult =>
-    maid({ ...others, loosen: 1.25, adaptive: arm === "maid", ...options })(known.problem, search);
+    maid({ loosen: 1.25, adaptive: arm === "maid", ...options })(known.problem, search);
   const runs =
     arm === "hoag"
       ? SCHEDULES.map((schedule) => hoag({ schedule })(known.problem, search))
       : ACCURACIES.map((epsilon) => solve({ ...fista, epsilon, stepSize: 0.1 }));
   const bySteps = arm === "maid" ? STEP_SIZES.map((stepSize) => solve({ ...fista, stepSize })) : [];
-  const byLbfgs = arm === "maid" ? ACCURACIES.map((epsilon) => solve({ epsilon, stepSize: 0.1 })) : [];
+  const byLbfgs =
+    arm === "maid" ? ACCURACIES.map((epsilon) => solve({ ...lbfgs, epsilon, stepSize: 0.1 })) : [];
   const all = [...runs, ...bySteps, ...byLbfgs];
   const share = ({ lambda }: SearchResult): number => excess(known, lambda) / (first.value - known.least);
   return {
